@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Cycles (ticks of the time stamp counter) per packet of the library alone: receive a burst from a
+//! null port and send it back, against a loop that does nothing but exchange indices between the
+//! slots of two arrays. Run with `cargo bench`.
+
+use std::hint::black_box;
+use std::mem::MaybeUninit;
+
+use ovs_netmap::clock::rdtsc;
+use ovs_netmap::frames::{TxDesc, TxDescs};
+use ovs_netmap::pool::{PacketLayout, flush_thread};
+use ovs_netmap::port::{Port, PortConfig};
+use ovs_netmap::rx::RxDesc;
+
+const BURST: usize = 32;
+const ROUNDS: usize = 20;
+const BURSTS: usize = 20_000;
+
+fn main() {
+    let library = best(forward);
+    let bare = bare_loop();
+    println!("library:   {library:6.1} ticks per packet (receive, send, free)");
+    println!("bare swap: {bare:6.1} ticks per packet");
+    println!("ratio:     {:6.2}", library / bare);
+}
+
+/// The best of some rounds: what disturbs a round only makes it slower.
+fn best(mut round: impl FnMut(&Port) -> f64) -> f64 {
+    let port = Port::open(&PortConfig {
+        name: "null:0",
+        owner: "bench",
+        n_rxq: 1,
+        n_txq: 1,
+        rxsync_interval_us: Some(0),
+        null_source: None,
+        packet: PacketLayout {
+            size: 320,
+            init: |_| {},
+        },
+    })
+    .expect("a null port always opens");
+    port.state().pool().attach_thread();
+    let best = (0..ROUNDS).map(|_| round(&port)).fold(f64::MAX, f64::min);
+    flush_thread();
+    best
+}
+
+#[allow(unsafe_code)]
+fn forward(port: &Port) -> f64 {
+    let mut descs = [const { MaybeUninit::<RxDesc>::uninit() }; BURST];
+    let mut out = [TxDesc {
+        packet: std::ptr::null_mut(),
+        data: std::ptr::null(),
+        size: 0,
+    }; BURST];
+    let mut packets = 0;
+    let start = rdtsc();
+    for _ in 0..BURSTS {
+        // SAFETY: this thread alone uses the port.
+        let n = unsafe { port.rxqs()[0].alone(|queue| queue.recv(&mut descs)) };
+        packets += n;
+        for (tx, rx) in out.iter_mut().zip(&descs[..n]) {
+            // SAFETY: `recv` wrote the first `n`.
+            let rx = black_box(unsafe { rx.assume_init_ref() });
+            tx.packet = rx.packet;
+            tx.data = rx.base.wrapping_add(rx.data_ofs as usize).cast();
+            tx.size = rx.size;
+        }
+        // SAFETY: the packets are ours, and their bytes are in the region.
+        let frames = unsafe { TxDescs::new(&out[..n]) };
+        // SAFETY: this thread alone uses the port.
+        let sent = unsafe { port.txqs()[0].alone(|queue| queue.send(frames)) };
+        assert_eq!(sent, n);
+    }
+    (rdtsc() - start) as f64 / packets as f64
+}
+
+/// Exchanges the index and copies the length of slots of two rings, a burst at a time.
+fn bare_loop() -> f64 {
+    let mut rx: Vec<[u64; 2]> = (0..128).map(|i| [i | 64 << 32, 0]).collect();
+    let mut tx: Vec<[u64; 2]> = (128..256).map(|i| [i | 64 << 32, 0]).collect();
+    let mut best = f64::MAX;
+    for _ in 0..ROUNDS {
+        let start = rdtsc();
+        for burst in 0..BURSTS {
+            let first = burst * BURST % 128;
+            for i in first..first + BURST {
+                let slot = black_box(&mut rx)[i];
+                rx[i] = tx[i];
+                tx[i] = slot;
+            }
+            black_box(&mut tx);
+        }
+        best = best.min((rdtsc() - start) as f64 / (BURSTS * BURST) as f64);
+    }
+    best
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a queue counts. Each counter has one writer, the thread that owns the queue, and is read by
+//! others at any time: plain relaxed loads and stores, no read-modify-write.
+#![forbid(unsafe_code)]
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A counter with a single writer.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`; only its one writer may.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        let sum = self.0.load(Ordering::Relaxed).wrapping_add(n);
+        self.0.store(sum, Ordering::Relaxed);
+    }
+
+    /// The count.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Makes a set of counters, on cache lines of its own, with a list of names and values.
+macro_rules! counters {
+    ($(#[$doc:meta])* $set:ident { $($(#[$field_doc:meta])* $field:ident),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Default)]
+        #[repr(align(64))]
+        pub struct $set {
+            $($(#[$field_doc])* pub $field: Counter,)*
+        }
+
+        impl $set {
+            /// Names and values.
+            pub fn list(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($field), self.$field.get())),*]
+            }
+        }
+    };
+}
+
+counters! {
+    /// Counters of one receive ring.
+    RxCounters {
+        /// Frames given to OVS.
+        packets,
+        /// Their bytes.
+        bytes,
+        /// Batches that they came in.
+        bursts,
+        /// Sync calls.
+        rxsyncs,
+        /// Sync calls that failed.
+        sync_errors,
+        /// Times that frames had to wait in the ring, because OVS has all packets.
+        no_buffer,
+        /// Frames dropped: longer than a buffer.
+        too_long,
+        /// Frames dropped: no such buffer, or not one of this ring's.
+        bad_index,
+        /// Frames dropped: empty, or past the end of their buffer.
+        bad_length,
+        /// Batches not looked at: `head` or `tail` outside the ring.
+        bad_ring,
+    }
+}
+
+impl RxCounters {
+    /// Frames that were dropped.
+    pub fn dropped(&self) -> u64 {
+        self.too_long.get() + self.bad_index.get() + self.bad_length.get()
+    }
+}
+
+counters! {
+    /// Counters of one transmit queue.
+    TxCounters {
+        /// Frames put into a ring.
+        packets,
+        /// Their bytes.
+        bytes,
+        /// Batches that they came in.
+        bursts,
+        /// Sync calls.
+        txsyncs,
+        /// Sync calls that failed.
+        sync_errors,
+        /// Frames sent by exchanging buffers.
+        zero_copy,
+        /// Frames sent by copying them.
+        copied,
+        /// Frames dropped: no free slot in any ring.
+        ring_full,
+        /// Frames dropped: longer than the MTU allows or a buffer holds.
+        too_long,
+        /// Slots skipped: their buffer does not exist, or is not this ring's.
+        bad_index,
+        /// Batches refused: `head` or `tail` outside the ring.
+        bad_ring,
+    }
+}
+
+impl TxCounters {
+    /// Frames that were dropped.
+    pub fn dropped(&self) -> u64 {
+        self.ring_full.get() + self.too_long.get() + self.bad_ring.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_every_counter_by_name() {
+        let counters = RxCounters::default();
+        counters.bytes.add(60);
+        counters.bytes.add(4);
+        let list = counters.list();
+        assert_eq!(list.len(), 10);
+        assert!(list.contains(&("bytes", 64)));
+    }
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Engine `kernel`: netmap's own module, everything that it opens.
+//!
+//! ```text
+//!   port descriptor     all rings of the port; its extra buffers          NIOCCTRL, close
+//!   queue descriptors   one ring pair each, where there are several       NIOC{RX,TX}SYNC
+//!   anchor descriptor   no rings: the region's mapping, one a region      mmap, close
+//! ```
+//!
+//! A sync call covers all rings of its descriptor, and queues are polled by different threads: hence
+//! one for each pair. The port's own descriptor comes first and goes last, so that a network card
+//! enters and leaves netmap mode (a reset and a link flap) once and not once for each queue.
+
+use std::io;
+use std::sync::Arc;
+
+use self::device::Device;
+use self::interface::Interface;
+use self::wish::Wish;
+use super::{EnginePort, OpenRequest, Opened};
+use crate::error::{Error, Result};
+use crate::index::OwnedBuf;
+
+mod device;
+mod explain;
+mod interface;
+mod memory;
+mod sync;
+mod wish;
+
+/// Extra buffers below which a port cannot receive a burst (`NETDEV_MAX_BURST` of OVS).
+const LEAST_EXTRA: u32 = 32;
+
+/// Whether `/dev/netmap` opens.
+pub fn available() -> bool {
+    Device::open().is_ok()
+}
+
+/// How to get the module, as a clause for messages.
+pub fn how_to_get() -> &'static str {
+    explain::HOW_TO_GET
+}
+
+/// Opens a port of the module.
+///
+/// The region is the one asked for with `@N`; else one that this process has mapped, if the port can
+/// join it; else the one that the module chooses. What does not give all the extra buffers asked for
+/// comes second, so a port joins a crowded region only when no other has more.
+pub fn open(request: &OpenRequest<'_>) -> Result<Opened> {
+    let device = Device::open().map_err(|e| explain::no_device(request.name, &e))?;
+    let wish = Wish::of(request)?;
+    let regions = match request.name.region() {
+        Some(mem_id) => vec![mem_id],
+        None => memory::mapped_ids().into_iter().chain([0]).collect(),
+    };
+    let (mut failure, mut most) = (None, None);
+    for mem_id in regions {
+        match wish.open_in(mem_id, request.extra_bufs) {
+            Ok(opened) => return Ok(opened),
+            Err(Refusal::Few(given)) => {
+                // The first of equals, which is the one to share.
+                if most.is_none_or(|(most, _)| given > most) {
+                    most = Some((given, mem_id));
+                }
+            }
+            Err(Refusal::Io(e)) => failure = Some(explain::refused(&device, request.name, &e)),
+            Err(Refusal::Other(e)) => failure = Some(e),
+        }
+    }
+    let Some((given, mem_id)) = most else {
+        return Err(failure.unwrap_or_else(|| explain::few_bufs(request, 0)));
+    };
+    if given < LEAST_EXTRA {
+        return Err(explain::few_bufs(request, given));
+    }
+    match wish.open_in(mem_id, LEAST_EXTRA) {
+        Ok(opened) => {
+            log::warn!(
+                "{}: the module gave {} of the {} extra buffers asked for: fewer packets can wait \
+                 in OVS; raise netmap's buf_num, or lower other_config:netmap-nextrabufs",
+                request.name,
+                opened.extra.len(),
+                request.extra_bufs
+            );
+            Ok(opened)
+        }
+        Err(Refusal::Few(given)) => Err(explain::few_bufs(request, given)),
+        Err(Refusal::Io(e)) => Err(explain::refused(&device, request.name, &e)),
+        Err(Refusal::Other(e)) => Err(e),
+    }
+}
+
+/// Why a port did not open in a region.
+enum Refusal {
+    /// It did, with this many extra buffers, which are too few.
+    Few(u32),
+    /// A request failed.
+    Io(io::Error),
+    /// What the module answered cannot be used.
+    Other(Error),
+}
+
+impl From<io::Error> for Refusal {
+    fn from(e: io::Error) -> Refusal {
+        Refusal::Io(e)
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(e: Error) -> Refusal {
+        Refusal::Other(e)
+    }
+}
+
+/// An open port of the module.
+struct KernelPort {
+    /// The port's own descriptor; the module takes the extra buffers when it is closed.
+    _device: Arc<Device>,
+    interface: Interface,
+    host_interface: Option<String>,
+    status: Vec<(&'static str, String)>,
+}
+
+impl EnginePort for KernelPort {
+    fn engine(&self) -> &'static str {
+        "kernel"
+    }
+
+    fn status(&self) -> Vec<(&'static str, String)> {
+        self.status.clone()
+    }
+
+    fn host_interface(&self) -> Option<&str> {
+        self.host_interface.as_deref()
+    }
+
+    fn drops(&self) -> Vec<(&'static str, u64)> {
+        // The module counts none that it would tell.
+        Vec::new()
+    }
+
+    fn close(self: Box<Self>, extra: Vec<OwnedBuf>) {
+        self.interface.give_extra(extra);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What can be tested without the module: `tests/kernel.rs` does the rest where there is one.
+
+use super::*;
+use crate::name::PortName;
+
+fn request(name: &PortName) -> OpenRequest<'_> {
+    OpenRequest {
+        name,
+        rings: 1,
+        extra_bufs: 64,
+        region_bufs: 4096,
+        buf_size: 2048,
+        null_source: None,
+    }
+}
+
+#[test]
+fn without_the_module_the_message_tells_how_to_get_it() {
+    if available() {
+        println!("skipped: /dev/netmap is there");
+        return;
+    }
+    let name = PortName::parse("vale0:1").unwrap();
+    let error = open(&request(&name))
+        .err()
+        .expect("there is no module to open it");
+    let message = error.to_string();
+    for part in [
+        "vale0:1",
+        "engine kernel",
+        device::PATH,
+        how_to_get(),
+        "netmap-engine",
+    ] {
+        assert!(message.contains(part), "{part:?} is missing in: {message}");
+    }
+    assert_ne!(error.errno(), 0);
+}

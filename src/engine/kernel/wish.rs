@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a port's name asks of the module, and the requests that open it.
+
+use std::io;
+use std::sync::Arc;
+
+use super::device::{Device, Offsets};
+use super::interface::{Direction, Interface};
+use super::memory::{self, KernelRegion};
+use super::sync::{Ioctl, ValeRxSync};
+use super::{KernelPort, Refusal};
+use crate::abi::{
+    NIOCRXSYNC, NIOCTXSYNC, NR_REG_ALL_NIC, NR_REG_NIC_SW, NR_REG_ONE_NIC, NR_REG_ONE_SW,
+    NR_REG_SW, NR_RX_RINGS_ONLY, NR_TX_RINGS_ONLY, nmreq_register,
+};
+use crate::engine::{HEADROOM, OpenRequest, Opened, RingPair, RingSync, SyncedRing};
+use crate::error::{Error, Result};
+use crate::name::{PortKind, PortName, Rings};
+use crate::netif::HostInterface;
+use crate::ring::Ring;
+
+/// Room before a frame that is worth having, if [`HEADROOM`] is too much.
+const LEAST_HEADROOM: u32 = 128;
+/// What a frame has besides the MTU: Ethernet header and two VLAN tags.
+const FRAME_OVERHEAD: u32 = 14 + 2 * 4;
+/// VALE (`nm_vale_flush`) raises a receiver's offset to the alignment of the frame it copies, by less
+/// than this, even where the receiver has no offsets and reads from its buffer's base.
+const VALE_ALIGNMENT: u32 = 64;
+/// MTU of ports without a host interface.
+const VIRTUAL_MTU: u32 = 1500;
+/// Drivers that give their cards receive buffers in steps of 1 KiB only: with slot offsets in a
+/// buffer of 2 KiB, each frame of more than 1 KiB would come in two slots.
+const KIB_DRIVERS: [&str; 5] = ["e1000", "e1000e", "igb", "ixgbe", "ixgbevf"];
+
+/// What to ask the module for.
+pub struct Wish<'a> {
+    name: &'a PortName,
+    netmap_name: String,
+    /// `nr_mode` and `nr_ringid` of the port's descriptor.
+    mode: (u32, u16),
+    /// Ring pairs, where the module leaves the choice; else 0.
+    rings: u16,
+    extra_bufs: u32,
+    headroom: Option<HeadroomRule>,
+    /// Whether it is a VALE port, or may be: the module makes network interfaces of some.
+    maybe_vale: bool,
+}
+
+/// What decides where frames may start in their buffers.
+#[derive(Debug, Clone, Copy)]
+struct HeadroomRule {
+    longest_frame: u32,
+    /// Receive buffers are multiples of this.
+    step: u32,
+}
+
+impl HeadroomRule {
+    /// Slot offsets for buffers of `buf_size` bytes, such that the longest frame still fits.
+    fn offsets(self, buf_size: u32) -> Option<Offsets> {
+        let room = self.longest_frame.next_multiple_of(self.step);
+        // Kept aligned: VALE copies in blocks of 64 bytes.
+        let max = buf_size.checked_sub(room)? & !63;
+        (max >= LEAST_HEADROOM).then(|| Offsets {
+            max,
+            initial: max.min(HEADROOM),
+        })
+    }
+}
+
+impl<'a> Wish<'a> {
+    /// The wish that `request` stands for.
+    pub fn of(request: &OpenRequest<'a>) -> Result<Wish<'a>> {
+        let mut maybe_vale = false;
+        let (mode, choosable, headroom) = match request.name.kind() {
+            PortKind::Hardware { ifname, rings } => {
+                let host = HostInterface::read(ifname)
+                    .map_err(|e| e.context(format!("cannot open {}", request.name)))?;
+                maybe_vale = host.driver.is_empty();
+                let kib = KIB_DRIVERS.contains(&host.driver.as_str());
+                let rule = HeadroomRule {
+                    longest_frame: host.mtu.saturating_add(FRAME_OVERHEAD),
+                    step: if kib { 1024 } else { 1 },
+                };
+                let mode = match rings {
+                    Rings::All => (NR_REG_ALL_NIC, 0),
+                    Rings::One(ring) => (NR_REG_ONE_NIC, *ring),
+                    Rings::Host => (NR_REG_SW, 0),
+                    Rings::AllAndHost => (NR_REG_NIC_SW, 0),
+                };
+                (mode, false, Some(rule))
+            }
+            PortKind::Vale { .. } => {
+                maybe_vale = true;
+                let rule = HeadroomRule {
+                    longest_frame: VIRTUAL_MTU + FRAME_OVERHEAD,
+                    step: 1,
+                };
+                ((NR_REG_ALL_NIC, 0), true, Some(rule))
+            }
+            // A pipe passes slots on as they are: a frame at an offset is garbled for a peer that
+            // did not ask for offsets too, and nobody can tell whether it did.
+            PortKind::Pipe { .. } => ((NR_REG_ALL_NIC, 0), true, None),
+            PortKind::Null { .. } => {
+                return Err(Error::new(
+                    libc::EINVAL,
+                    format!("{}: null ports are not the module's", request.name),
+                ));
+            }
+        };
+        Ok(Wish {
+            name: request.name,
+            netmap_name: request.name.netmap_name(),
+            mode,
+            rings: if choosable {
+                request.rings.clamp(1, u16::MAX.into()) as u16
+            } else {
+                0
+            },
+            extra_bufs: request.extra_bufs,
+            headroom,
+            maybe_vale,
+        })
+    }
+
+    /// Opens the port in region `mem_id` (0: the module's choice) if it gives `least` extra buffers.
+    pub fn open_in(&self, mem_id: u16, least: u32) -> std::result::Result<Opened, Refusal> {
+        let device = Device::open()?;
+        let (answer, offsets) = self.register(&device, mem_id)?;
+        if answer.nr_extra_bufs < least {
+            return Err(Refusal::Few(answer.nr_extra_bufs));
+        }
+        let memory = KernelRegion::of_open_port(&device, &self.netmap_name, answer.nr_mem_id)?;
+        let interface = Interface::new(memory, answer)?;
+        let device = Arc::new(device);
+        let rings = self.pairs(&device, &interface, offsets)?;
+        let extra = interface.take_extra();
+        log::debug!(
+            "{}: region {}, {} ring pairs, {} extra buffers, {offsets:?}",
+            self.name,
+            answer.nr_mem_id,
+            rings.len(),
+            extra.len()
+        );
+        let status = vec![
+            ("region", answer.nr_mem_id.to_string()),
+            ("headroom", offsets.map_or(0, |o| o.initial).to_string()),
+            ("extra_bufs", format!("{}/{}", extra.len(), self.extra_bufs)),
+        ];
+        Ok(Opened {
+            region: Arc::clone(&interface.memory().region),
+            rings,
+            extra,
+            port: Box::new(KernelPort {
+                _device: device,
+                interface,
+                host_interface: self.name.ifname().map(str::to_owned),
+                status,
+            }),
+        })
+    }
+
+    /// Binds the port's own descriptor: with slot offsets if the port takes them, else without.
+    fn register(
+        &self,
+        device: &Device,
+        mem_id: u16,
+    ) -> io::Result<(nmreq_register, Option<Offsets>)> {
+        let register = nmreq_register {
+            nr_tx_rings: self.rings,
+            nr_rx_rings: self.rings,
+            nr_mem_id: mem_id,
+            nr_mode: self.mode.0,
+            nr_ringid: self.mode.1,
+            nr_extra_bufs: self.extra_bufs,
+            ..nmreq_register::default()
+        };
+        let offsets = self.headroom.and_then(|rule| {
+            // What the module cannot tell, the registration will tell again, with the reason.
+            let pools = memory::pools_info(device, &self.netmap_name, mem_id).ok()?;
+            rule.offsets(pools.nr_buf_pool_objsize)
+        });
+        if let Some(offsets) = offsets {
+            let mut answer = register;
+            match device.register_with_offsets(&self.netmap_name, &mut answer, offsets)? {
+                Ok(max) => return Ok((answer, (max > 0).then_some(Offsets { max, ..offsets }))),
+                Err(errno) => log::debug!(
+                    "{}: no slot offsets ({})",
+                    self.name,
+                    io::Error::from_raw_os_error(errno)
+                ),
+            }
+        }
+        let mut answer = register;
+        device.register(&self.netmap_name, &mut answer)?;
+        Ok((answer, None))
+    }
+
+    /// The port's ring pairs.
+    fn pairs(
+        &self,
+        port: &Arc<Device>,
+        interface: &Interface,
+        offsets: Option<Offsets>,
+    ) -> std::result::Result<Vec<RingPair>, Refusal> {
+        let (nic, host) = match self.mode {
+            (NR_REG_ONE_NIC, ring) => (ring..ring + 1, false),
+            (NR_REG_SW, _) => (0..0, true),
+            (mode, _) => (0..nic_pairs(interface), mode == NR_REG_NIC_SW),
+        };
+        let host = 0..if host { host_pairs(interface) } else { 0 };
+        let alone = nic.len() + host.len() == 1;
+        let nic = nic.map(|ring| (NR_REG_ONE_NIC, ring));
+        let host = host.map(|ring| (NR_REG_ONE_SW, ring));
+        let mut pairs = Vec::new();
+        for (mode, ring) in nic.chain(host) {
+            let count = |dir| match mode {
+                NR_REG_ONE_NIC => interface.nic_rings(dir),
+                _ => interface.host_rings(dir),
+            };
+            let has = |dir| ring < count(dir);
+            let device = if alone {
+                Arc::clone(port)
+            } else {
+                let flags = match (has(Direction::Tx), has(Direction::Rx)) {
+                    (true, false) => NR_TX_RINGS_ONLY,
+                    (false, true) => NR_RX_RINGS_ONLY,
+                    _ => 0,
+                };
+                Arc::new(self.queue_device(interface, mode, ring, flags)?)
+            };
+            let side = |dir| {
+                if !has(dir) {
+                    return Ok(None);
+                }
+                let first_host = if mode == NR_REG_ONE_NIC {
+                    0
+                } else {
+                    interface.nic_rings(dir)
+                };
+                let max_offset = offsets.map_or(0, |o| o.max);
+                let mut ring = interface.ring(dir, first_host + ring, max_offset)?;
+                if self.maybe_vale && dir == Direction::Tx {
+                    ring.set_offset_alignment(VALE_ALIGNMENT);
+                }
+                let sync = self.sync_of(&device, &ring, dir, offsets);
+                Ok::<_, Error>(Some(SyncedRing { ring, sync }))
+            };
+            pairs.push(RingPair {
+                rx: side(Direction::Rx)?,
+                tx: side(Direction::Tx)?,
+            });
+        }
+        Ok(pairs)
+    }
+
+    /// A descriptor of its own for one ring pair of the open port.
+    fn queue_device(
+        &self,
+        interface: &Interface,
+        mode: u32,
+        ring: u16,
+        flags: u64,
+    ) -> io::Result<Device> {
+        let device = Device::open()?;
+        let mut register = nmreq_register {
+            nr_mem_id: interface.mem_id(),
+            nr_mode: mode,
+            nr_ringid: ring,
+            nr_flags: flags,
+            ..nmreq_register::default()
+        };
+        device.register(&self.netmap_name, &mut register)?;
+        Ok(device)
+    }
+
+    fn sync_of(
+        &self,
+        device: &Arc<Device>,
+        ring: &Ring,
+        dir: Direction,
+        offsets: Option<Offsets>,
+    ) -> Box<dyn RingSync> {
+        let device = Arc::clone(device);
+        match (dir, offsets) {
+            (Direction::Tx, _) => Box::new(Ioctl {
+                device,
+                request: NIOCTXSYNC,
+            }),
+            (Direction::Rx, Some(offsets)) if self.maybe_vale => {
+                Box::new(ValeRxSync::new(device, ring, offsets.initial))
+            }
+            (Direction::Rx, _) => Box::new(Ioctl {
+                device,
+                request: NIOCRXSYNC,
+            }),
+        }
+    }
+}
+
+/// Hardware ring pairs, the last ones perhaps with one direction only.
+fn nic_pairs(interface: &Interface) -> u16 {
+    interface
+        .nic_rings(Direction::Tx)
+        .max(interface.nic_rings(Direction::Rx))
+}
+
+/// Host ring pairs.
+fn host_pairs(interface: &Interface) -> u16 {
+    interface
+        .host_rings(Direction::Tx)
+        .max(interface.host_rings(Direction::Rx))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Pipes: what one end sends, the other receives, by exchanging the buffers of two slots.
+//!
+//! As with netmap's own pipes, opening one end makes the rings of both; frames sent before the other
+//! end is open wait in its receive ring, and when that is full they wait in the transmit ring.
+//!
+//! Each direction has a lock, taken in each sync: the two ends belong to different threads, and
+//! either may move what waits. All that the two share is in [`Wire`]; ring memory is never the only
+//! place of a position.
+
+use std::sync::{Arc, Weak};
+
+use netmap_sys::netmap::{NS_BUF_CHANGED, NS_MOREFRAG};
+use parking_lot::Mutex;
+
+use super::super::userspace::{Direction, PortBuffers, UserRegion};
+use super::super::{EnginePort, HEADROOM, OpenRequest, Opened, RingPair, RingSync, SyncedRing};
+use crate::error::{Error, Result};
+use crate::index::OwnedBuf;
+use crate::name::PipeRole;
+use crate::ring::{Ring, Slot};
+
+/// Slots of a ring: 16 bursts, as netmap's pipes have by default half of that at least.
+const SLOTS: u32 = 512;
+
+/// Pipes with an open end, and their names. There are few, so a list will do.
+static PIPES: Mutex<Vec<(String, Weak<Pipe>)>> = Mutex::new(Vec::new());
+
+/// Both ends of a pipe.
+struct Pipe {
+    /// By end: the wires that it sends into, one a ring pair.
+    wires: [Vec<Arc<Mutex<Wire>>>; 2],
+    /// By end: whether it is open.
+    open: Mutex<[bool; 2]>,
+    /// After the wires, so that it is dropped last: it frees all buffers in the rings.
+    buffers: PortBuffers,
+}
+
+/// One direction of one ring pair: from a transmit ring of one end to a receive ring of the other.
+struct Wire {
+    tx: Ring,
+    rx: Ring,
+    /// The sender's head, as of its last sync.
+    tx_head: u32,
+    /// First slot of the sender that was not moved yet.
+    tx_moved: u32,
+    /// First slot of the receiver's ring that is free to be filled.
+    rx_fill: u32,
+    /// The receiver's head, as of its last sync: the slots before it can be filled.
+    rx_head: u32,
+}
+
+impl Wire {
+    /// Moves what waits in the transmit ring and finds room in the receive ring.
+    fn carry(&mut self) {
+        let mut room = self.rx.num_slots() - 1 - self.rx.distance(self.rx_head, self.rx_fill);
+        while self.tx_moved != self.tx_head && room > 0 {
+            let sent = self.tx.slot(self.tx_moved);
+            let free = self.rx.slot(self.rx_fill);
+            let full = Slot {
+                flags: sent.flags & NS_MOREFRAG | NS_BUF_CHANGED,
+                ..sent
+            };
+            let empty = Slot {
+                len: 0,
+                flags: NS_BUF_CHANGED,
+                ..free
+            };
+            self.rx.put_slot(self.rx_fill, full);
+            self.tx.put_slot(self.tx_moved, empty);
+            self.rx_fill = self.rx.advance(self.rx_fill, 1);
+            self.tx_moved = self.tx.advance(self.tx_moved, 1);
+            room -= 1;
+        }
+    }
+}
+
+/// txsync.
+struct SendEnd(Arc<Mutex<Wire>>);
+
+impl RingSync for SendEnd {
+    fn sync(&mut self, ring: &mut Ring) -> std::result::Result<(), i32> {
+        let mut wire = self.0.lock();
+        let last = |wire: &Wire| wire.tx.advance(wire.tx_moved, wire.tx.num_slots() - 1);
+        // What the owner gives away starts where it gave away last, and ends before the last slot
+        // that is its own.
+        let head = ring.head();
+        let given = wire.tx.distance_checked(wire.tx_head, head);
+        if given.is_none_or(|given| given > wire.tx.distance(wire.tx_head, last(&wire))) {
+            ring.reset(wire.tx_head, last(&wire));
+            return Err(libc::EINVAL);
+        }
+        wire.tx_head = head;
+        wire.carry();
+        ring.set_tail(last(&wire));
+        Ok(())
+    }
+}
+
+/// rxsync.
+struct ReceiveEnd(Arc<Mutex<Wire>>);
+
+impl RingSync for ReceiveEnd {
+    fn sync(&mut self, ring: &mut Ring) -> std::result::Result<(), i32> {
+        let mut wire = self.0.lock();
+        // A head beyond what was delivered would hand slots out twice.
+        let head = ring.head();
+        let delivered = wire.rx.distance(wire.rx_head, wire.rx_fill);
+        let given = wire.rx.distance_checked(wire.rx_head, head);
+        if given.is_none_or(|given| given > delivered) {
+            ring.reset(wire.rx_head, wire.rx_fill);
+            return Err(libc::EINVAL);
+        }
+        wire.rx_head = head;
+        wire.carry();
+        ring.set_tail(wire.rx_fill);
+        Ok(())
+    }
+}
+
+/// Opens the end `role` of the pipe `key`.
+pub fn open(request: &OpenRequest<'_>, key: &str, role: PipeRole) -> Result<Opened> {
+    let mut pipes = PIPES.lock();
+    pipes.retain(|(_, pipe)| pipe.strong_count() > 0);
+    let found = pipes.iter().find(|(name, _)| name == key);
+    let pipe = match found.and_then(|(_, pipe)| pipe.upgrade()) {
+        Some(pipe) => pipe,
+        None => {
+            let pipe = Arc::new(Pipe::new(request)?);
+            pipes.push((key.to_owned(), Arc::downgrade(&pipe)));
+            pipe
+        }
+    };
+    let end = role as usize;
+    if std::mem::replace(&mut pipe.open.lock()[end], true) {
+        return Err(Error::new(
+            libc::EBUSY,
+            format!("{}: this end of the pipe is already open", request.name),
+        ));
+    }
+    let pairs = pipe.wires[end].iter().zip(&pipe.wires[1 - end]);
+    let rings = pairs.map(|(out, back)| RingPair {
+        rx: Some(SyncedRing {
+            ring: back.lock().rx.other_side(),
+            sync: Box::new(ReceiveEnd(Arc::clone(back))),
+        }),
+        tx: Some(SyncedRing {
+            ring: out.lock().tx.other_side(),
+            sync: Box::new(SendEnd(Arc::clone(out))),
+        }),
+    });
+    Ok(Opened {
+        region: Arc::clone(pipe.buffers.user_region().region()),
+        rings: rings.collect(),
+        extra: pipe.buffers.extra(request.extra_bufs),
+        port: Box::new(PipeEnd { pipe, end }),
+    })
+}
+
+impl Pipe {
+    fn new(request: &OpenRequest<'_>) -> Result<Pipe> {
+        let rings = request.rings.max(1);
+        // The other end brings extra buffers too.
+        let needed = rings * 4 * SLOTS + 2 * request.extra_bufs;
+        let buffers = UserRegion::get(request, needed, |_| true)?.port()?;
+        let wire = |i: u32| -> Result<Arc<Mutex<Wire>>> {
+            let tx = buffers.ring(SLOTS, i as u16, Direction::Tx, HEADROOM)?;
+            tx.set_tail(SLOTS - 1);
+            Ok(Arc::new(Mutex::new(Wire {
+                tx,
+                rx: buffers.ring(SLOTS, i as u16, Direction::Rx, HEADROOM)?,
+                tx_head: 0,
+                tx_moved: 0,
+                rx_fill: 0,
+                rx_head: 0,
+            })))
+        };
+        let wires = || (0..rings).map(wire).collect::<Result<Vec<_>>>();
+        Ok(Pipe {
+            wires: [wires()?, wires()?],
+            open: Mutex::new([false; 2]),
+            buffers,
+        })
+    }
+}
+
+struct PipeEnd {
+    pipe: Arc<Pipe>,
+    end: usize,
+}
+
+impl EnginePort for PipeEnd {
+    fn engine(&self) -> &'static str {
+        "memory"
+    }
+
+    fn status(&self) -> Vec<(&'static str, String)> {
+        let peer = self.pipe.open.lock()[1 - self.end];
+        vec![
+            ("kind", "pipe".into()),
+            ("peer", if peer { "open" } else { "closed" }.into()),
+        ]
+    }
+
+    fn host_interface(&self) -> Option<&str> {
+        None
+    }
+
+    fn drops(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+
+    fn close(self: Box<Self>, extra: Vec<OwnedBuf>) {
+        self.pipe.buffers.give_back(extra);
+    }
+}
+
+impl Drop for PipeEnd {
+    fn drop(&mut self) {
+        self.pipe.open.lock()[self.end] = false;
+    }
+}

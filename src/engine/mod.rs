@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What is below the rings: an engine opens ports and moves slots between their rings and the
+//! world. Above this module nothing knows which engine a port has.
+//!
+//! An engine gives each ring a [`RingSync`]. `sync` is netmap's rxsync or txsync: it takes the slots
+//! before `head`, which the owner of the ring has given away, and moves `tail` over the slots that
+//! the owner may use next. It runs in the thread that owns the ring.
+
+use std::sync::Arc;
+
+use crate::config::EngineChoice;
+use crate::error::{Error, Result};
+use crate::index::OwnedBuf;
+use crate::name::{PortKind, PortName};
+use crate::region::Region;
+use crate::ring::Ring;
+
+pub mod kernel;
+pub mod memory;
+pub mod userspace;
+#[cfg(target_os = "linux")]
+pub mod xdp;
+
+pub use userspace::HEADROOM;
+
+/// What a port is to be opened with.
+#[derive(Debug, Clone)]
+pub struct OpenRequest<'a> {
+    /// The port.
+    pub name: &'a PortName,
+    /// Ring pairs wanted where the engine can choose their number (pipes, null ports).
+    pub rings: u32,
+    /// Extra buffers wanted: each becomes a packet.
+    pub extra_bufs: u32,
+    /// Buffers of a new user-space region.
+    pub region_bufs: u32,
+    /// Bytes of a buffer of a new user-space region.
+    pub buf_size: u32,
+    /// `options:null-source`: what a null port delivers.
+    pub null_source: Option<&'a str>,
+}
+
+/// An open port as its engine hands it over.
+pub struct Opened {
+    /// Where its buffers are.
+    pub region: Arc<Region>,
+    /// Its ring pairs, in the order of the hardware's queues.
+    pub rings: Vec<RingPair>,
+    /// The extra buffers that came with it, at most as many as asked for.
+    pub extra: Vec<OwnedBuf>,
+    /// The rest.
+    pub port: Box<dyn EnginePort>,
+}
+
+/// One receive and one transmit ring; either may be absent.
+pub struct RingPair {
+    /// Receive side.
+    pub rx: Option<SyncedRing>,
+    /// Transmit side.
+    pub tx: Option<SyncedRing>,
+}
+
+/// A ring and its sync call.
+pub struct SyncedRing {
+    /// The ring.
+    pub ring: Ring,
+    /// Its rxsync or txsync.
+    pub sync: Box<dyn RingSync>,
+}
+
+impl SyncedRing {
+    /// Calls the sync. An error is the errno of the call.
+    #[inline]
+    pub fn sync(&mut self) -> std::result::Result<(), i32> {
+        self.sync.sync(&mut self.ring)
+    }
+}
+
+/// rxsync or txsync of one ring.
+pub trait RingSync: Send {
+    /// Takes the slots before `head`, moves `tail`. On error (a positive errno) nothing is moved; the
+    /// caller counts it and tries again later. If it was `head` that cannot be, `head` and `tail`
+    /// are set back to where they were, as netmap's `netmap_ring_reinit` does it.
+    fn sync(&mut self, ring: &mut Ring) -> std::result::Result<(), i32>;
+}
+
+/// The rest of an open port.
+pub trait EnginePort: Send + Sync {
+    /// `kernel`, `xdp` or `memory`.
+    fn engine(&self) -> &'static str;
+
+    /// Further words about how it was opened, as `key=value`: `("mode", "native")` and such.
+    fn status(&self) -> Vec<(&'static str, String)>;
+
+    /// Name of the host interface behind the port, if there is one.
+    fn host_interface(&self) -> Option<&str>;
+
+    /// Drops that the other side counted and the rings do not show, as `(name, count)`.
+    fn drops(&self) -> Vec<(&'static str, u64)>;
+
+    /// Closes the port, after its rings' [`SyncedRing`]s were dropped, and gives back as many of its
+    /// extra buffers as are free now.
+    fn close(self: Box<Self>, extra: Vec<OwnedBuf>);
+}
+
+/// Opens `request.name` with the engine that `choice` and the name ask for.
+pub fn open(choice: EngineChoice, request: &OpenRequest<'_>) -> Result<Opened> {
+    if let PortKind::Null { .. } = request.name.kind() {
+        // A source and sink of this library's own: the same with every engine.
+        return memory::open(request);
+    }
+    match choice {
+        EngineChoice::Kernel => kernel::open(request),
+        EngineChoice::Userspace => open_userspace(request),
+        EngineChoice::Auto if kernel::available() => kernel::open(request),
+        EngineChoice::Auto => open_userspace(request).map_err(|e| {
+            // Say why the kernel was not taken only where it would have helped.
+            if e.errno() == libc::EOPNOTSUPP {
+                Error::new(e.errno(), format!("{e}; {}", kernel::how_to_get()))
+            } else {
+                e
+            }
+        }),
+    }
+}
+
+fn open_userspace(request: &OpenRequest<'_>) -> Result<Opened> {
+    match request.name.kind() {
+        #[cfg(target_os = "linux")]
+        PortKind::Hardware { .. } => xdp::open(request),
+        #[cfg(not(target_os = "linux"))]
+        PortKind::Hardware { .. } => Err(Error::new(
+            libc::EOPNOTSUPP,
+            format!(
+                "{}: AF_XDP, for interfaces without netmap, is Linux's",
+                request.name
+            ),
+        )),
+        PortKind::Pipe { .. } | PortKind::Null { .. } => memory::open(request),
+        PortKind::Vale { .. } => Err(Error::new(
+            libc::EOPNOTSUPP,
+            format!(
+                "{}: VALE ports exist only in netmap's kernel module",
+                request.name
+            ),
+        )),
+    }
+}

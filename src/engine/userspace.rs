@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The memory of the user-space engines: regions of anonymous memory whose buffers this module
+//! hands out, as netmap's allocator does in the kernel, and rings in front of them.
+//!
+//! `xdp` and `memory` ports share these regions, so any two of them forward by swapping indices. For
+//! AF_XDP the whole region is one UMEM: buffer `i` is frame `i`, at `i * buf_size`.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::mem::{offset_of, size_of};
+use std::os::fd::OwnedFd;
+use std::ptr::NonNull;
+use std::sync::{Arc, Weak};
+
+use netmap_sys::netmap::netmap_ring;
+use parking_lot::Mutex;
+
+use super::OpenRequest;
+use crate::abi;
+use crate::error::{Error, Result};
+use crate::index::{BufIdx, OwnedBuf, Owner};
+use crate::region::{Backing, Region};
+use crate::ring::{Ring, SLOTS_OFFSET, Slot};
+
+/// Room before a frame for headers that OVS pushes (VXLAN over IPv6 with a VLAN tag takes 74 bytes,
+/// Geneve options up to 252 more). AF_XDP itself leaves 256 bytes (`XDP_PACKET_HEADROOM`), and one
+/// number for both engines lets a packet of either be sent by the other.
+pub const HEADROOM: u32 = 256;
+
+/// All regions that still have a user.
+static REGIONS: Mutex<Vec<(Weak<Region>, Weak<Memory>)>> = Mutex::new(Vec::new());
+
+/// A user-space region: its buffers, and the memory that hands them out.
+#[derive(Clone)]
+pub struct UserRegion {
+    region: Arc<Region>,
+    memory: Arc<Memory>,
+}
+
+/// The mapping, and which of its buffers and port numbers are free.
+pub struct Memory {
+    base: NonNull<u8>,
+    len: usize,
+    free: Mutex<Vec<BufIdx>>,
+    free_owners: Mutex<Vec<u16>>,
+    /// AF_XDP sockets that are bound to the UMEM of this memory; a new one joins any of them.
+    sockets: Mutex<Vec<Weak<OwnedFd>>>,
+}
+
+// SAFETY: the mapping belongs to no thread; the rest of the struct is `Sync` by itself.
+#[allow(unsafe_code)]
+unsafe impl Send for Memory {}
+// SAFETY: as for Send; nothing here makes a reference to the mapped bytes.
+#[allow(unsafe_code)]
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    #[allow(unsafe_code)]
+    fn map(len: usize) -> Result<Memory> {
+        // SAFETY: a new anonymous private mapping touches no memory that exists.
+        let base = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                len,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        if base == libc::MAP_FAILED {
+            return Err(Error::last_os(format!(
+                "cannot map {len} bytes for packet buffers; lower other_config:netmap-region-bufs \
+                 or give the process more memory"
+            )));
+        }
+        Ok(Memory {
+            base: NonNull::new(base.cast()).ok_or_else(|| {
+                Error::new(libc::ENOMEM, "packet buffers were mapped at address 0")
+            })?,
+            len,
+            free: Mutex::new(Vec::new()),
+            free_owners: Mutex::new((Owner::FIRST_PORT..Owner::NOBODY.0).rev().collect()),
+            sockets: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// First byte and length of the mapping, to register it as a UMEM.
+    pub fn area(&self) -> (NonNull<u8>, usize) {
+        (self.base, self.len)
+    }
+
+    /// The bound sockets on the UMEM of this memory.
+    pub fn sockets(&self) -> &Mutex<Vec<Weak<OwnedFd>>> {
+        &self.sockets
+    }
+}
+
+impl Drop for Memory {
+    #[allow(unsafe_code)]
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours (`map`), and this is its last owner: region and ports hold an
+        // `Arc` of it. A UMEM on it has its own hold on the pages.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
+    }
+}
+
+/// Keeps the memory for the region.
+struct UserBacking(Arc<Memory>);
+
+impl Backing for UserBacking {
+    fn give_back(&self, bufs: Vec<OwnedBuf>) {
+        let idxs = bufs.iter().map(OwnedBuf::idx);
+        self.0.free.lock().extend(idxs);
+    }
+
+    fn describe(&self) -> String {
+        "userspace".into()
+    }
+
+    fn unassigned(&self) -> Option<u32> {
+        Some(self.0.free.lock().len() as u32)
+    }
+}
+
+impl UserRegion {
+    /// A region with at least `needed` free buffers for the port of `request`: one that exists and
+    /// that `usable` accepts, else a new one.
+    pub fn get(
+        request: &OpenRequest<'_>,
+        needed: u32,
+        usable: impl Fn(&UserRegion) -> bool,
+    ) -> Result<UserRegion> {
+        let mut regions = REGIONS.lock();
+        regions.retain(|(region, _)| region.strong_count() > 0);
+        for (region, memory) in regions.iter() {
+            let (Some(region), Some(memory)) = (region.upgrade(), memory.upgrade()) else {
+                continue;
+            };
+            let fits = region.buf_size() == request.buf_size
+                && memory.free.lock().len() >= needed as usize;
+            let found = UserRegion { region, memory };
+            if fits && usable(&found) {
+                return Ok(found);
+            }
+        }
+        let most = request.region_bufs.saturating_sub(BufIdx::FIRST_VALID);
+        if needed > most {
+            return Err(Error::new(
+                libc::ENOMEM,
+                format!(
+                    "{}: its rings and extra buffers need {needed} buffers, but a region has {}; \
+                     raise other_config:netmap-region-bufs or lower netmap-nextrabufs",
+                    request.name, request.region_bufs
+                ),
+            ));
+        }
+        let made = UserRegion::map(request.region_bufs, request.buf_size)?;
+        regions.push((Arc::downgrade(&made.region), Arc::downgrade(&made.memory)));
+        Ok(made)
+    }
+
+    #[allow(unsafe_code)]
+    fn map(n_bufs: u32, buf_size: u32) -> Result<UserRegion> {
+        let memory = Arc::new(Memory::map(n_bufs as usize * buf_size as usize)?);
+        *memory.free.lock() = (BufIdx::FIRST_VALID..n_bufs).rev().map(BufIdx).collect();
+        let backing = Box::new(UserBacking(Arc::clone(&memory)));
+        // SAFETY: a. `memory` maps `n_bufs * buf_size` bytes at its base until its last `Arc` goes,
+        // and the backing has one; b. no reference to those bytes is made anywhere.
+        let region = unsafe { Region::new(memory.base, buf_size, n_bufs, backing) };
+        Ok(UserRegion {
+            region: Arc::new(region),
+            memory,
+        })
+    }
+
+    /// The region.
+    pub fn region(&self) -> &Arc<Region> {
+        &self.region
+    }
+
+    /// The memory behind it.
+    pub fn memory(&self) -> &Arc<Memory> {
+        &self.memory
+    }
+
+    /// A number of its own for a port's rings.
+    pub fn port(&self) -> Result<PortBuffers> {
+        let owner = self.memory.free_owners.lock().pop();
+        let owner = owner.ok_or_else(|| Error::new(libc::ENOSPC, "too many ports in a region"))?;
+        Ok(PortBuffers {
+            region: self.clone(),
+            owner: Owner(owner),
+        })
+    }
+}
+
+/// The buffers that one port's rings hold. When the port goes, all of them are free again, wherever
+/// they were: in slots, in an AF_XDP fill ring, or on their way out.
+pub struct PortBuffers {
+    region: UserRegion,
+    owner: Owner,
+}
+
+impl PortBuffers {
+    /// The region.
+    pub fn user_region(&self) -> &UserRegion {
+        &self.region
+    }
+
+    /// The number that marks the buffers of this port's rings.
+    pub fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    /// A ring of `num_slots` slots (2 or more), each with a buffer, whose frames start at `offset`.
+    /// `head` and `tail` are 0: a receive ring with nothing in it; for transmit the engine moves
+    /// `tail`.
+    pub fn ring(&self, num_slots: u32, ringid: u16, dir: Direction, offset: u32) -> Result<Ring> {
+        let bufs = self.take(num_slots)?;
+        let region = &self.region.region;
+        let memory = RingMemory::new(num_slots);
+        let size = memory.layout.size();
+        let buf_ofs =
+            (self.region.memory.base.as_ptr() as i64).wrapping_sub(memory.ring.as_ptr() as i64);
+        memory.init(|header| {
+            header.buf_ofs = buf_ofs;
+            header.num_slots = num_slots;
+            header.nr_buf_size = region.buf_size();
+            header.ringid = ringid;
+            header.dir = dir as u16;
+        });
+        let ring = memory.open(size, self.owner, region.buf_size())?;
+        for (pos, idx) in bufs.into_iter().enumerate() {
+            region.set_owner(idx, self.owner);
+            ring.put_slot(
+                pos as u32,
+                Slot {
+                    buf_idx: idx.0,
+                    ptr: offset as u64,
+                    ..Slot::default()
+                },
+            );
+        }
+        Ok(ring)
+    }
+
+    /// `n` extra buffers, or as many as there are.
+    pub fn extra(&self, n: u32) -> Vec<OwnedBuf> {
+        let mut free = self.region.memory.free.lock();
+        let keep = free.len().saturating_sub(n as usize);
+        let taken = free.split_off(keep);
+        drop(free);
+        let region = &self.region.region;
+        taken
+            .into_iter()
+            .filter_map(|idx| region.claim(idx, Owner::OUTSIDE))
+            .collect()
+    }
+
+    /// Takes extra buffers back.
+    pub fn give_back(&self, bufs: Vec<OwnedBuf>) {
+        let region = &self.region.region;
+        let freed = bufs.into_iter().map(|b| region.release(b, Owner::OUTSIDE));
+        self.region.memory.free.lock().extend(freed);
+    }
+
+    fn take(&self, n: u32) -> Result<Vec<BufIdx>> {
+        let mut free = self.region.memory.free.lock();
+        let Some(keep) = free.len().checked_sub(n as usize) else {
+            let message = format!(
+                "a ring needs {n} buffers, the region has {} left",
+                free.len()
+            );
+            return Err(Error::new(libc::ENOMEM, message));
+        };
+        Ok(free.split_off(keep))
+    }
+}
+
+impl Drop for PortBuffers {
+    fn drop(&mut self) {
+        let region = &self.region.region;
+        let bufs = region.owned_by(self.owner);
+        for &idx in &bufs {
+            region.set_owner(idx, Owner::OUTSIDE);
+        }
+        self.region.memory.free.lock().extend(bufs);
+        self.region.memory.free_owners.lock().push(self.owner.0);
+    }
+}
+
+/// `netmap_ring.dir`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Transmit.
+    Tx = 0,
+    /// Receive.
+    Rx = 1,
+}
+
+/// Zeroed memory of one ring, aligned as netmap aligns its own.
+struct RingMemory {
+    ring: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: plain memory, owned, and only accessed through `Ring`'s atomics once it is shared.
+#[allow(unsafe_code)]
+unsafe impl Send for RingMemory {}
+// SAFETY: as for Send.
+#[allow(unsafe_code)]
+unsafe impl Sync for RingMemory {}
+
+impl RingMemory {
+    #[allow(unsafe_code)]
+    fn new(num_slots: u32) -> RingMemory {
+        let size = SLOTS_OFFSET + num_slots as usize * size_of::<Slot>();
+        let layout = Layout::from_size_align(size, abi::NM_CACHE_ALIGN)
+            .expect("a ring is far smaller than the address space");
+        // SAFETY: the layout is not empty (`SLOTS_OFFSET` > 0).
+        let ring = unsafe { alloc_zeroed(layout) };
+        match NonNull::new(ring) {
+            Some(ring) => RingMemory { ring, layout },
+            None => handle_alloc_error(layout),
+        }
+    }
+
+    /// Writes the constant fields of the header, while nobody else knows the ring.
+    #[allow(unsafe_code)]
+    fn init(&self, fill: impl FnOnce(&mut netmap_ring)) {
+        // SAFETY: the memory is zeroed, which is a valid `netmap_ring`, large and aligned enough,
+        // and no other handle on it exists yet.
+        unsafe {
+            fill(&mut *self.ring.as_ptr().cast::<netmap_ring>());
+            self.ring
+                .as_ptr()
+                .add(abi::RING_OFFSET_MASK)
+                .cast::<u64>()
+                .write(u64::MAX);
+        }
+    }
+
+    #[allow(unsafe_code)]
+    fn open(self, size: usize, owner: Owner, max_offset: u32) -> Result<Ring> {
+        let ring = self.ring;
+        // SAFETY: a. the allocation has `size` bytes and lives in the `Arc`; b. it is aligned to
+        // `NM_CACHE_ALIGN`, and the reference made in `init` is gone.
+        unsafe { Ring::new(ring, size, owner, max_offset, Arc::new(self)) }
+            .map_err(|_| Error::new(libc::EINVAL, "a ring needs between 2 and 2^20 slots"))
+    }
+}
+
+impl Drop for RingMemory {
+    #[allow(unsafe_code)]
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with the same layout; the last `Ring` on it is gone.
+        unsafe { dealloc(self.ring.as_ptr(), self.layout) };
+    }
+}
+
+const _: () = assert!(offset_of!(netmap_ring, slot) % 8 == 0);

@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The XDP program of an interface, by bpf(2): a map from queue to socket, five instructions that
+//! look the receiving queue up in it, and the link that keeps the program attached.
+//!
+//! What the map has no socket for goes on to the host's network stack (`XDP_PASS`). The link is a
+//! descriptor of this process: when it closes, for whatever reason, the program is gone.
+
+use std::ffi::c_long;
+use std::mem::{offset_of, size_of};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use crate::error::{Error, Result};
+
+// From linux/bpf.h.
+const BPF_MAP_CREATE: c_long = 0;
+const BPF_MAP_UPDATE_ELEM: c_long = 2;
+const BPF_PROG_LOAD: c_long = 5;
+const BPF_LINK_CREATE: c_long = 28;
+const BPF_LINK_DETACH: c_long = 34;
+const BPF_MAP_TYPE_XSKMAP: u32 = 17;
+const BPF_PROG_TYPE_XDP: u32 = 6;
+const BPF_XDP: u32 = 37;
+const BPF_FUNC_REDIRECT_MAP: i32 = 51;
+const BPF_PSEUDO_MAP_FD: u8 = 1;
+const XDP_PASS: i32 = 2;
+/// Offset of `rx_queue_index` in `struct xdp_md`.
+const RX_QUEUE_INDEX: i16 = 16;
+// From linux/if_link.h.
+const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
+const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
+
+/// What `ip link` and `bpftool` show.
+const NAME: &[u8] = b"ovs_netmap";
+/// No helper that is called here asks for more.
+const LICENSE: &[u8] = b"Apache-2.0\0";
+/// The verifier says less about so little.
+const LOG_SIZE: usize = 16 << 10;
+
+/// `struct bpf_insn`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+struct Insn {
+    code: u8,
+    /// Destination in the low half, source in the high half (as C lays the bit fields out on a
+    /// little-endian machine; see [`regs`]).
+    regs: u8,
+    off: i16,
+    imm: i32,
+}
+
+const _: () = assert!(size_of::<Insn>() == 8);
+
+const fn regs(dst: u8, src: u8) -> u8 {
+    if cfg!(target_endian = "little") {
+        dst | src << 4
+    } else {
+        src | dst << 4
+    }
+}
+
+/// `return bpf_redirect_map(&map, ctx->rx_queue_index, XDP_PASS);`
+fn program(map: BorrowedFd<'_>) -> [Insn; 6] {
+    let insn = |code, dst, src, off, imm| Insn {
+        code,
+        regs: regs(dst, src),
+        off,
+        imm,
+    };
+    [
+        // BPF_LDX | BPF_MEM | BPF_W: r2 = *(u32 *)(r1 + rx_queue_index)
+        insn(0x61, 2, 1, RX_QUEUE_INDEX, 0),
+        // BPF_LD | BPF_IMM | BPF_DW, two slots: r1 = map
+        insn(0x18, 1, BPF_PSEUDO_MAP_FD, 0, map.as_raw_fd()),
+        insn(0, 0, 0, 0, 0),
+        // BPF_ALU64 | BPF_MOV | BPF_K: r3 = XDP_PASS, the answer when the map has no such queue
+        insn(0xb7, 3, 0, 0, XDP_PASS),
+        // BPF_JMP | BPF_CALL
+        insn(0x85, 0, 0, 0, BPF_FUNC_REDIRECT_MAP),
+        // BPF_JMP | BPF_EXIT: return r0
+        insn(0x95, 0, 0, 0, 0),
+    ]
+}
+
+/// `union bpf_attr` for `BPF_MAP_CREATE`, as far as it is used.
+#[derive(Default)]
+#[repr(C)]
+struct MapCreate {
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    map_flags: u32,
+    inner_map_fd: u32,
+    numa_node: u32,
+    map_name: [u8; 16],
+}
+
+/// `union bpf_attr` for `BPF_MAP_UPDATE_ELEM`.
+#[derive(Default)]
+#[repr(C)]
+struct MapUpdate {
+    map_fd: u32,
+    padding: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// `union bpf_attr` for `BPF_PROG_LOAD`, as far as it is used.
+#[derive(Default)]
+#[repr(C)]
+struct ProgLoad {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+    prog_name: [u8; 16],
+    prog_ifindex: u32,
+    expected_attach_type: u32,
+}
+
+/// `union bpf_attr` for `BPF_LINK_CREATE`.
+#[derive(Default)]
+#[repr(C)]
+struct LinkCreate {
+    prog_fd: u32,
+    target_ifindex: u32,
+    attach_type: u32,
+    flags: u32,
+}
+
+/// `union bpf_attr` for `BPF_LINK_DETACH`.
+#[derive(Default)]
+#[repr(C)]
+struct LinkDetach {
+    link_fd: u32,
+}
+
+// As the kernel's own header has them.
+const _: () = assert!(offset_of!(MapCreate, map_name) == 28 && size_of::<MapCreate>() == 44);
+const _: () = assert!(size_of::<MapUpdate>() == 32);
+const _: () = assert!(offset_of!(ProgLoad, log_buf) == 32 && offset_of!(ProgLoad, prog_name) == 48);
+const _: () = assert!(size_of::<ProgLoad>() == 72 && size_of::<LinkCreate>() == 16);
+
+/// A part of `union bpf_attr`.
+///
+/// # Safety
+///
+/// a. It is a prefix of the kernel's struct for one command, without padding.
+/// b. Its constructor's caller put only addresses into it that stay valid during the call.
+unsafe trait Attr {}
+// SAFETY: a. asserted above; b. no address.
+unsafe impl Attr for MapCreate {}
+// SAFETY: a. asserted above; b. made in `Redirect::add` alone.
+unsafe impl Attr for MapUpdate {}
+// SAFETY: a. asserted above; b. made in `load` alone.
+unsafe impl Attr for ProgLoad {}
+// SAFETY: a. asserted above; b. no address.
+unsafe impl Attr for LinkCreate {}
+// SAFETY: a. one field; b. no address.
+unsafe impl Attr for LinkDetach {}
+
+/// bpf(2).
+fn bpf<T: Attr>(command: c_long, attr: &T) -> std::result::Result<c_long, std::io::Error> {
+    // SAFETY: the kernel reads `size_of::<T>()` bytes, which are initialised (`Attr` a.), and follows
+    // the addresses among them (`Attr` b.).
+    let done = unsafe { libc::syscall(libc::SYS_bpf, command, attr, size_of::<T>()) };
+    if done < 0 {
+        Err(std::io::Error::last_os_error())
+    } else {
+        Ok(done)
+    }
+}
+
+/// bpf(2), for commands that make a descriptor.
+fn bpf_fd<T: Attr>(command: c_long, attr: &T) -> std::result::Result<OwnedFd, std::io::Error> {
+    let fd = bpf(command, attr)?;
+    // SAFETY: the kernel made this descriptor (close-on-exec) for us just now.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// A descriptor as bpf(2) takes it.
+fn number(fd: &OwnedFd) -> u32 {
+    fd.as_raw_fd() as u32
+}
+
+fn name() -> [u8; 16] {
+    let mut name = [0; 16];
+    name[..NAME.len()].copy_from_slice(NAME);
+    name
+}
+
+/// How an interface runs an XDP program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// In its driver.
+    Native,
+    /// In the network stack, on any interface, more slowly.
+    Generic,
+}
+
+impl Mode {
+    /// As users know it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Mode::Native => "native",
+            Mode::Generic => "generic",
+        }
+    }
+}
+
+/// A program on an interface, and the map of its sockets. Dropping it detaches the program.
+pub(super) struct Redirect {
+    map: OwnedFd,
+    link: OwnedFd,
+    mode: Mode,
+}
+
+impl Redirect {
+    /// Puts a program on interface `ifindex`, called `ifname`, with a map for `queues` queues. While
+    /// the map is empty, all packets pass.
+    pub(super) fn attach(ifname: &str, ifindex: u32, queues: u32) -> Result<Redirect> {
+        let map = create_map(queues).map_err(|e| e.context(ifname))?;
+        let program = load(&map).map_err(|e| e.context(ifname))?;
+        let attach = |flags| {
+            let attr = LinkCreate {
+                prog_fd: number(&program),
+                target_ifindex: ifindex,
+                attach_type: BPF_XDP,
+                flags,
+            };
+            bpf_fd(BPF_LINK_CREATE, &attr)
+        };
+        let native = match attach(XDP_FLAGS_DRV_MODE) {
+            Ok(link) => {
+                let mode = Mode::Native;
+                return Ok(Redirect { map, link, mode });
+            }
+            Err(error) => error,
+        };
+        match attach(XDP_FLAGS_SKB_MODE) {
+            Ok(link) => {
+                log::info!(
+                    "{ifname}: its driver cannot run an XDP program ({native}); it runs in the \
+                     network stack (generic mode)"
+                );
+                let mode = Mode::Generic;
+                Ok(Redirect { map, link, mode })
+            }
+            Err(generic) => Err(attach_error(ifname, &native, &generic)),
+        }
+    }
+
+    /// How it is attached.
+    pub(super) fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// From now on, packets of queue `queue` go to `socket`, until it is closed.
+    pub(super) fn add(&self, queue: u32, socket: &OwnedFd) -> Result<()> {
+        let value = number(socket);
+        let attr = MapUpdate {
+            map_fd: number(&self.map),
+            key: (&raw const queue) as u64,
+            value: (&raw const value) as u64,
+            ..MapUpdate::default()
+        };
+        bpf(BPF_MAP_UPDATE_ELEM, &attr)
+            .map(|_| ())
+            .map_err(|e| Error::from_io(format!("cannot direct queue {queue} to its socket"), &e))
+    }
+}
+
+impl Drop for Redirect {
+    fn drop(&mut self) {
+        // Closing the link would do, unless a child of this process has it too. An error means that
+        // the interface is gone, and the program with it.
+        let link_fd = number(&self.link);
+        let _ = bpf(BPF_LINK_DETACH, &LinkDetach { link_fd });
+    }
+}
+
+fn create_map(queues: u32) -> Result<OwnedFd> {
+    let attr = MapCreate {
+        map_type: BPF_MAP_TYPE_XSKMAP,
+        key_size: 4,
+        value_size: 4,
+        max_entries: queues,
+        map_name: name(),
+        ..MapCreate::default()
+    };
+    make(BPF_MAP_CREATE, &attr).map_err(|e| bpf_error("cannot make a map of AF_XDP sockets", &e))
+}
+
+/// Makes a map or a program. Kernels before 5.11 count both against the locked memory, of which the
+/// UMEM may have its share already.
+fn make<T: Attr>(command: c_long, attr: &T) -> std::result::Result<OwnedFd, std::io::Error> {
+    match bpf_fd(command, attr) {
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) && raise_memlock_limit() => {
+            bpf_fd(command, attr)
+        }
+        done => done,
+    }
+}
+
+fn load(map: &OwnedFd) -> Result<OwnedFd> {
+    let insns = program(map.as_fd());
+    let mut attr = ProgLoad {
+        prog_type: BPF_PROG_TYPE_XDP,
+        insn_cnt: insns.len() as u32,
+        insns: insns.as_ptr() as u64,
+        license: LICENSE.as_ptr() as u64,
+        prog_name: name(),
+        expected_attach_type: BPF_XDP,
+        ..ProgLoad::default()
+    };
+    let error = match make(BPF_PROG_LOAD, &attr) {
+        Ok(program) => return Ok(program),
+        Err(error) => bpf_error("cannot load the XDP program", &error),
+    };
+    // Once more, for the verifier's reasons.
+    let mut log = vec![0u8; LOG_SIZE];
+    attr.log_level = 1;
+    attr.log_size = LOG_SIZE as u32;
+    attr.log_buf = log.as_mut_ptr() as u64;
+    let _ = bpf_fd(BPF_PROG_LOAD, &attr);
+    let text = String::from_utf8_lossy(&log);
+    let text = text.trim_end_matches('\0').trim().replace('\n', "; ");
+    Err(match text.as_str() {
+        "" => error,
+        reasons => Error::new(error.errno(), format!("{error}; verifier: {reasons}")),
+    })
+}
+
+/// Lets this process lock as much memory as it likes. False when it may not.
+fn raise_memlock_limit() -> bool {
+    let limit = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: reads a valid struct.
+    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit) == 0 }
+}
+
+fn bpf_error(what: &str, error: &std::io::Error) -> Error {
+    let error = Error::from_io(what, error);
+    let hint = match error.errno() {
+        libc::EPERM | libc::EACCES => {
+            "ovs-vswitchd needs the capabilities CAP_NET_ADMIN and CAP_BPF (before Linux 5.8, \
+             CAP_SYS_ADMIN)"
+        }
+        libc::ENOSYS | libc::EINVAL => {
+            "the kernel must be Linux 5.10 or newer, with \
+             CONFIG_BPF_SYSCALL and CONFIG_XDP_SOCKETS"
+        }
+        _ => return error,
+    };
+    Error::new(error.errno(), format!("{error}: {hint}"))
+}
+
+fn attach_error(ifname: &str, native: &std::io::Error, generic: &std::io::Error) -> Error {
+    let busy = |e: &std::io::Error| matches!(e.raw_os_error(), Some(libc::EBUSY | libc::EEXIST));
+    if busy(native) || busy(generic) {
+        return Error::new(
+            libc::EBUSY,
+            format!(
+                "another XDP program is attached to {ifname} (see \"ip -details link show \
+                 {ifname}\"); the interface may be in use by another process or as another port"
+            ),
+        );
+    }
+    let what = format!("cannot attach an XDP program to {ifname} (native mode: {native})");
+    bpf_error(&what, generic)
+}

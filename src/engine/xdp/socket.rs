@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0
+//! AF_XDP sockets: making one, binding it to a queue, waking its driver, reading its statistics.
+
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::ptr::{self, NonNull};
+use std::sync::{Arc, Weak};
+
+use super::queue::{Consumer, Desc, Producer};
+use crate::engine::userspace::Memory;
+use crate::error::{Error, Result};
+
+/// Send buffer a slot, so that a full ring of frames can be on its way in copy mode: the kernel
+/// counts the packet it copies each frame into, its own bookkeeping included.
+const SEND_BUFFER_PER_SLOT: u32 = 4096;
+
+/// The queue that a socket is for, and the rings it has.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Queue {
+    pub ifindex: u32,
+    pub queue: u32,
+    /// Slots of its netmap rings, powers of two, and entries of its own.
+    pub rx_slots: Option<u32>,
+    pub tx_slots: Option<u32>,
+}
+
+/// How frames move between the UMEM and the driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Copying {
+    /// The device reads and writes the UMEM.
+    Zero,
+    /// The kernel copies, for any driver.
+    Copy,
+}
+
+/// A bound socket.
+pub(super) struct Bound {
+    pub fd: Arc<OwnedFd>,
+    pub rx: Option<(Producer<u64>, Consumer<Desc>)>,
+    pub tx: Option<(Producer<Desc>, Consumer<u64>)>,
+    pub copying: Copying,
+}
+
+/// Where a new socket gets its UMEM from.
+#[derive(Clone, Copy)]
+enum Umem<'a> {
+    /// It joins that of a bound socket, and its way of copying.
+    Shared(&'a OwnedFd),
+    /// It registers the memory.
+    Own(&'a Memory, u32),
+}
+
+/// Binds a socket to `queue`, with `memory`, in buffers of `buf_size` bytes, as its UMEM.
+///
+/// All sockets on a UMEM copy alike: the first one decides. So there may be two on the same memory,
+/// one with zero copy and one without. Both count the same frames by the same numbers, and which
+/// socket a frame is with is this library's business, not the kernel's.
+pub(super) fn bind(
+    queue: &Queue,
+    memory: &Memory,
+    buf_size: u32,
+    copying: Copying,
+) -> Result<Bound> {
+    let mut sockets = memory.sockets().lock();
+    sockets.retain(|socket| socket.strong_count() > 0);
+    for socket in sockets.iter().filter_map(Weak::upgrade) {
+        if copying_of(&socket) != Some(copying) {
+            continue;
+        }
+        match open(queue, Umem::Shared(&socket), copying) {
+            Ok(bound) => {
+                sockets.push(Arc::downgrade(&bound.fd));
+                return Ok(bound);
+            }
+            // The device does not go with that UMEM: one of its own.
+            Err(e) if matches!(e.errno(), libc::EINVAL | libc::EOPNOTSUPP) => break,
+            Err(e) => return Err(e),
+        }
+    }
+    let bound = open(queue, Umem::Own(memory, buf_size), copying)?;
+    sockets.push(Arc::downgrade(&bound.fd));
+    Ok(bound)
+}
+
+fn open(queue: &Queue, umem: Umem<'_>, copying: Copying) -> Result<Bound> {
+    let fd = socket()?;
+    if let Umem::Own(memory, buf_size) = umem {
+        register(&fd, memory, buf_size)?;
+    }
+    for (option, entries) in [
+        // These two must be there, even where the queue has no use for them.
+        (libc::XDP_UMEM_FILL_RING, queue.rx_slots.or(Some(1))),
+        (libc::XDP_UMEM_COMPLETION_RING, queue.tx_slots.or(Some(1))),
+        (libc::XDP_RX_RING, queue.rx_slots),
+        (libc::XDP_TX_RING, queue.tx_slots),
+    ] {
+        if let Some(entries) = entries {
+            set(&fd, libc::SOL_XDP, option, &entries)
+                .map_err(|e| Error::from_io("cannot make the rings of an AF_XDP socket", &e))?;
+        }
+    }
+    // A failure costs throughput in copy mode only.
+    let send_buffer = queue.tx_slots.unwrap_or(0) * SEND_BUFFER_PER_SLOT;
+    let _ = set(&fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &send_buffer);
+
+    // Mapped before the socket is bound, as the kernel wants it.
+    let at = ring_offsets(&fd)?;
+    let sock = fd.as_fd();
+    let rx = if let Some(n) = queue.rx_slots {
+        let fill = Producer::map(sock, libc::XDP_UMEM_PGOFF_FILL_RING, n, (&at.fr).into())?;
+        let rx = Consumer::map(sock, libc::XDP_PGOFF_RX_RING as u64, n, (&at.rx).into())?;
+        Some((fill, rx))
+    } else {
+        None
+    };
+    let tx = if let Some(n) = queue.tx_slots {
+        let tx = Producer::map(sock, libc::XDP_PGOFF_TX_RING as u64, n, (&at.tx).into())?;
+        let completion = libc::XDP_UMEM_PGOFF_COMPLETION_RING;
+        Some((tx, Consumer::map(sock, completion, n, (&at.cr).into())?))
+    } else {
+        None
+    };
+
+    let (flags, shared_fd) = match (umem, copying) {
+        // The kernel takes no other flag here: copying and wakeups are as in the socket that the
+        // UMEM is from.
+        (Umem::Shared(other), _) => (libc::XDP_SHARED_UMEM, other.as_raw_fd() as u32),
+        (Umem::Own(..), Copying::Zero) => (libc::XDP_ZEROCOPY | libc::XDP_USE_NEED_WAKEUP, 0),
+        (Umem::Own(..), Copying::Copy) => (libc::XDP_COPY | libc::XDP_USE_NEED_WAKEUP, 0),
+    };
+    let address = libc::sockaddr_xdp {
+        sxdp_family: libc::AF_XDP as u16,
+        sxdp_flags: flags,
+        sxdp_ifindex: queue.ifindex,
+        sxdp_queue_id: queue.queue,
+        sxdp_shared_umem_fd: shared_fd,
+    };
+    // SAFETY: the address is a valid struct of the length given.
+    let done = unsafe {
+        libc::bind(
+            fd.as_raw_fd(),
+            (&raw const address).cast(),
+            size_of::<libc::sockaddr_xdp>() as libc::socklen_t,
+        )
+    };
+    if done != 0 {
+        return Err(Error::last_os(format!(
+            "cannot bind to queue {}",
+            queue.queue
+        )));
+    }
+    let copying = copying_of(&fd).unwrap_or(copying);
+    Ok(Bound {
+        fd: Arc::new(fd),
+        rx,
+        tx,
+        copying,
+    })
+}
+
+fn socket() -> Result<OwnedFd> {
+    // SAFETY: makes a descriptor, touches no memory.
+    let fd = unsafe { libc::socket(libc::AF_XDP, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        let error = Error::last_os("cannot make an AF_XDP socket");
+        let hint = match error.errno() {
+            libc::EPERM | libc::EACCES => "ovs-vswitchd needs the capability CAP_NET_RAW",
+            libc::EAFNOSUPPORT => "the kernel needs CONFIG_XDP_SOCKETS",
+            _ => return Err(error),
+        };
+        return Err(Error::new(error.errno(), format!("{error}: {hint}")));
+    }
+    // SAFETY: just made, and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Registers `memory` as the UMEM of `fd`, frames without headroom of our own: the kernel leaves
+/// `XDP_PACKET_HEADROOM` bytes in front of each packet anyway.
+fn register(fd: &OwnedFd, memory: &Memory, buf_size: u32) -> Result<()> {
+    let (base, len): (NonNull<u8>, usize) = memory.area();
+    // Pinned pages and fork(2) do not go together: without this, on kernels before 5.12, the first
+    // write after a fork would move the page away from the kernel's view of it.
+    // SAFETY: changes what a child of this process inherits, nothing in this one.
+    unsafe { libc::madvise(base.as_ptr().cast(), len, libc::MADV_DONTFORK) };
+    let umem = libc::xdp_umem_reg {
+        addr: base.as_ptr() as u64,
+        len: len as u64,
+        chunk_size: buf_size,
+        headroom: 0,
+        flags: 0,
+        tx_metadata_len: 0,
+    };
+    set(fd, libc::SOL_XDP, libc::XDP_UMEM_REG, &umem).map_err(|e| {
+        let error = Error::from_io(format!("cannot register {len} bytes of packet buffers"), &e);
+        let hint = match error.errno() {
+            libc::ENOBUFS => {
+                "they must be locked in memory: raise the limit of locked memory (ulimit -l, \
+                 LimitMEMLOCK= in the systemd unit), give ovs-vswitchd CAP_IPC_LOCK, or lower \
+                 other_config:netmap-region-bufs"
+            }
+            libc::ENOMEM => {
+                "the machine or the control group has not that much memory to lock; lower \
+                 other_config:netmap-region-bufs"
+            }
+            libc::EINVAL => "AF_XDP takes buffers of 2048 bytes up to the page size",
+            _ => return error,
+        };
+        Error::new(error.errno(), format!("{error}: {hint}"))
+    })
+}
+
+fn ring_offsets(fd: &OwnedFd) -> Result<libc::xdp_mmap_offsets> {
+    get::<libc::xdp_mmap_offsets>(fd, libc::XDP_MMAP_OFFSETS)
+        .ok_or_else(|| Error::last_os("cannot get the layout of an AF_XDP socket's rings"))
+}
+
+/// What a bound socket does with frames; `None` when the kernel does not say.
+fn copying_of(fd: &OwnedFd) -> Option<Copying> {
+    let options = get::<libc::xdp_options>(fd, libc::XDP_OPTIONS)?;
+    Some(if options.flags & libc::XDP_OPTIONS_ZEROCOPY != 0 {
+        Copying::Zero
+    } else {
+        Copying::Copy
+    })
+}
+
+/// What the kernel counts; `None` before Linux 5.9, which has fewer counters.
+pub(super) fn statistics(fd: &OwnedFd) -> Option<libc::xdp_statistics> {
+    get::<libc::xdp_statistics>(fd, libc::XDP_STATISTICS)
+}
+
+/// Makes the kernel send what is in the transmit ring. The error is the errno.
+#[inline]
+pub(super) fn wake_tx(fd: &OwnedFd) -> std::result::Result<(), i32> {
+    let (flags, no_address) = (libc::MSG_DONTWAIT, ptr::null());
+    // SAFETY: no bytes and no address are passed.
+    let done = unsafe { libc::sendto(fd.as_raw_fd(), ptr::null(), 0, flags, no_address, 0) };
+    check(done as i64)
+}
+
+/// Makes the driver look at the fill ring. The error is the errno.
+#[inline]
+pub(super) fn wake_rx(fd: &OwnedFd) -> std::result::Result<(), i32> {
+    let (flags, no_address) = (libc::MSG_DONTWAIT, ptr::null_mut());
+    // SAFETY: no room for bytes or an address is passed.
+    let done = unsafe {
+        libc::recvfrom(
+            fd.as_raw_fd(),
+            ptr::null_mut(),
+            0,
+            flags,
+            no_address,
+            ptr::null_mut(),
+        )
+    };
+    match check(done as i64) {
+        // Before 5.11 only poll(2) does it.
+        Err(libc::EOPNOTSUPP) => poll(fd),
+        // Nothing to read: that is not what the call is for.
+        Err(libc::EAGAIN) => Ok(()),
+        done => done,
+    }
+}
+
+fn poll(fd: &OwnedFd) -> std::result::Result<(), i32> {
+    let mut poll = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one valid entry.
+    check(unsafe { libc::poll(&mut poll, 1, 0) }.into())
+}
+
+#[inline]
+fn check(done: i64) -> std::result::Result<(), i32> {
+    if done >= 0 {
+        return Ok(());
+    }
+    Err(std::io::Error::last_os_error()
+        .raw_os_error()
+        .unwrap_or(libc::EIO))
+}
+
+/// A struct of plain integers, as socket options are.
+///
+/// # Safety
+///
+/// a. Every bit pattern is a value of the type. b. It has no padding.
+unsafe trait Plain {}
+// SAFETY: an integer.
+unsafe impl Plain for u32 {}
+// SAFETY: four `u32` after two `u64`.
+unsafe impl Plain for libc::xdp_umem_reg {}
+// SAFETY: 16 `u64`.
+unsafe impl Plain for libc::xdp_mmap_offsets {}
+// SAFETY: one `u32`.
+unsafe impl Plain for libc::xdp_options {}
+// SAFETY: six `u64`.
+unsafe impl Plain for libc::xdp_statistics {}
+
+fn set<T: Plain>(fd: &OwnedFd, level: i32, option: i32, value: &T) -> std::io::Result<()> {
+    let len = size_of::<T>() as libc::socklen_t;
+    // SAFETY: the kernel reads `len` initialised bytes (`Plain` b.).
+    let done = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            level,
+            option,
+            ptr::from_ref(value).cast(),
+            len,
+        )
+    };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(std::io::Error::last_os_error())
+    }
+}
+
+/// An option of level `SOL_XDP`; `None` when the kernel has it not, or in another size.
+fn get<T: Plain>(fd: &OwnedFd, option: i32) -> Option<T> {
+    let mut value = MaybeUninit::<T>::zeroed();
+    let mut len = size_of::<T>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes, which `value` has.
+    let done = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_XDP,
+            option,
+            value.as_mut_ptr().cast(),
+            &mut len,
+        )
+    };
+    // SAFETY: zeroed, then partly or wholly written by the kernel; any bits are a value (`Plain` a.).
+    (done == 0 && len as usize == size_of::<T>()).then(|| unsafe { value.assume_init() })
+}

@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: Apache-2.0
+//! rxsync and txsync over the rings of one AF_XDP socket.
+//!
+//! Every slot of a netmap ring stands for one buffer, wherever that buffer is now:
+//!
+//! ```text
+//!   receive ring                              transmit ring
+//!         head        tail                          head        tail
+//!   | k k | u  u  u  u | k k k |              | k k | u  u  u  u | k k k |
+//!
+//!   u: the slot names its buffer              u: the slot names its buffer, free to be filled
+//!   k: the buffer is in the fill ring,        k: the buffer is in the transmit ring, on its way,
+//!      in the kernel, or in the receive          in the completion ring, or in `done`
+//!      ring
+//! ```
+//!
+//! Buffers come back from the kernel in any order, so what a `k` slot says is out of date; it gets
+//! its buffer when it is handed back to the user. The user gives away the buffers of the slots that
+//! `head` passes, and as many slots have no buffer of their own as buffers are with the kernel. So no
+//! ring of the kernel's can overflow: each has as many entries as the netmap ring has slots.
+//!
+//! `head` and `tail` as of the last sync are kept here, out of reach of whoever else sees the ring.
+#![forbid(unsafe_code)]
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+
+use netmap_sys::netmap::NS_MOREFRAG;
+
+use super::queue::{Consumer, Desc, Producer};
+use super::socket;
+use crate::counters::Counter;
+use crate::engine::{HEADROOM, RingSync};
+use crate::index::{BufIdx, Owner};
+use crate::region::Region;
+use crate::ring::{Ring, Slot};
+
+/// Shortest frame that is sent: an Ethernet header.
+const MIN_FRAME: u32 = 14;
+
+/// How many descriptors the kernel sends in one system call in copy mode (`TX_BATCH_SIZE`; newer
+/// kernels let it be raised, which only saves calls).
+const TX_BATCH_SIZE: u32 = 32;
+
+/// System calls that a batch may take beyond one for each [`TX_BATCH_SIZE`] frames, when the driver
+/// is busy. What is not out then goes with the next txsync.
+const TX_RETRIES: u32 = 4;
+
+/// What a socket's receive side counts. Written by the thread that syncs it.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(super) struct RxSyncCounters {
+    /// Descriptors that name no buffer of this port, or bytes outside it.
+    pub bad_descs: Counter,
+    /// Slots given back whose buffer is not this port's, and cannot be posted.
+    pub bad_slots: Counter,
+    /// Wakeups of the driver that failed.
+    pub wakeup_errors: Counter,
+}
+
+/// What a socket's transmit side counts. Written by the thread that syncs it.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(super) struct TxSyncCounters {
+    /// Slots that were not sent: no buffer of this port, bytes outside it, or a frame over several
+    /// slots.
+    pub bad_slots: Counter,
+    /// Frames that the driver dropped (copy mode; with zero copy, nobody says).
+    pub dropped: Counter,
+    /// Completions of what is no buffer of this port.
+    pub bad_completions: Counter,
+    /// System calls that failed, as when the interface is down; the frames stay in the transmit
+    /// ring and go with the next txsync.
+    pub wakeup_errors: Counter,
+}
+
+/// The UMEM as one port sees it: frames are the region's buffers, and only the port's own count.
+#[derive(Clone)]
+pub(super) struct Frames {
+    region: Arc<Region>,
+    owner: Owner,
+    /// log2 of the buffer size.
+    shift: u32,
+}
+
+impl Frames {
+    /// The frames of `region`, whose buffer size is a power of two, that `owner`'s rings hold.
+    pub(super) fn new(region: Arc<Region>, owner: Owner) -> Frames {
+        let shift = region.buf_size().trailing_zeros();
+        Frames {
+            region,
+            owner,
+            shift,
+        }
+    }
+
+    /// Whether `idx`, read from a ring, is a buffer that this port's rings hold.
+    #[inline]
+    fn ours(&self, idx: BufIdx) -> bool {
+        self.region.owner(idx) == Some(self.owner)
+    }
+
+    /// Where buffer `idx` starts in the UMEM.
+    #[inline]
+    fn addr(&self, idx: BufIdx) -> u64 {
+        (idx.0 as u64) << self.shift
+    }
+
+    /// The buffer of this port that `addr` lies in, and the offset there.
+    #[inline]
+    fn at(&self, addr: u64) -> Option<(BufIdx, u32)> {
+        let idx = BufIdx(u32::try_from(addr >> self.shift).ok()?);
+        let offset = addr & ((1 << self.shift) - 1);
+        self.ours(idx).then_some((idx, offset as u32))
+    }
+
+    /// Whether `len` bytes at `offset` lie inside a buffer.
+    #[inline]
+    fn fits(&self, offset: u64, len: u32) -> bool {
+        offset <= self.region.buf_size() as u64
+            && offset + len as u64 <= self.region.buf_size() as u64
+    }
+}
+
+/// `head`, if it lies in what the user may give away, from `last` up to `tail`.
+#[inline]
+fn checked_head(ring: &Ring, last: u32, tail: u32) -> Result<u32, i32> {
+    let head = ring.head();
+    if head < ring.num_slots() && ring.distance(last, head) <= ring.distance(last, tail) {
+        Ok(head)
+    } else {
+        Err(libc::EINVAL)
+    }
+}
+
+/// rxsync.
+pub(super) struct RxSync {
+    frames: Frames,
+    fill: Producer<u64>,
+    rx: Consumer<Desc>,
+    /// All slots before it were posted.
+    head: u32,
+    /// As handed to the user.
+    tail: u32,
+    fd: Arc<OwnedFd>,
+    counters: Arc<RxSyncCounters>,
+}
+
+impl RxSync {
+    /// Posts the buffers of all slots of the new `ring`, which is the kernel's as a whole then.
+    pub(super) fn new(
+        ring: &Ring,
+        frames: Frames,
+        (fill, rx): (Producer<u64>, Consumer<Desc>),
+        fd: Arc<OwnedFd>,
+    ) -> RxSync {
+        let mut sync = RxSync {
+            frames,
+            fill,
+            rx,
+            head: 0,
+            tail: 0,
+            fd,
+            counters: Arc::default(),
+        };
+        sync.post(ring, ring.num_slots());
+        sync
+    }
+
+    /// What it counts.
+    pub(super) fn counters(&self) -> Arc<RxSyncCounters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Posts the buffers of the next `n` slots from `head`.
+    #[inline]
+    fn post(&mut self, ring: &Ring, n: u32) {
+        if n == 0 {
+            return;
+        }
+        // There is always room (see the module); a kernel that thinks otherwise gets the rest with
+        // the next sync.
+        let n = n.min(self.fill.room());
+        let mut posted = 0;
+        for _ in 0..n {
+            let idx = BufIdx(ring.slot(self.head).buf_idx);
+            self.head = ring.advance(self.head, 1);
+            if self.frames.ours(idx) {
+                self.fill.put(posted, self.frames.addr(idx));
+                posted += 1;
+            } else {
+                self.counters.bad_slots.add(1);
+            }
+        }
+        self.fill.publish(posted);
+    }
+
+    /// Moves what was received into the next slots.
+    #[inline]
+    fn receive(&mut self, ring: &Ring) {
+        // One slot stays behind `head`, or a full ring would look like an empty one.
+        let mut room = ring.num_slots() - 1 - ring.distance(self.head, self.tail);
+        let mut taken = 0;
+        let mut reposted = 0;
+        for _ in 0..self.rx.avail() {
+            if room == 0 {
+                break;
+            }
+            let desc = self.rx.get(taken);
+            taken += 1;
+            let Some((idx, offset)) = self.frames.at(desc.addr) else {
+                self.counters.bad_descs.add(1);
+                continue;
+            };
+            // Without `XDP_USE_SG` at bind, no frame comes over several descriptors.
+            let whole = desc.options & libc::XDP_PKT_CONTD == 0;
+            if !self.frames.fits(offset as u64, desc.len) || !whole {
+                self.counters.bad_descs.add(1);
+                if reposted < self.fill.room() {
+                    self.fill.put(reposted, self.frames.addr(idx));
+                    reposted += 1;
+                }
+                continue;
+            }
+            let slot = Slot {
+                buf_idx: idx.0,
+                // Fits: at most the buffer size.
+                len: desc.len as u16,
+                flags: 0,
+                ptr: ring.with_offset(0, offset),
+            };
+            ring.put_slot(self.tail, slot);
+            self.tail = ring.advance(self.tail, 1);
+            room -= 1;
+        }
+        self.rx.release(taken);
+        self.fill.publish(reposted);
+        ring.set_tail(self.tail);
+    }
+}
+
+impl RingSync for RxSync {
+    fn sync(&mut self, ring: &mut Ring) -> Result<(), i32> {
+        let head = checked_head(ring, self.head, self.tail)?;
+        self.post(ring, ring.distance(self.head, head));
+        self.receive(ring);
+        // Only zero-copy drivers ever ask. A flag set just now is seen by the next rxsync: no fence.
+        if self.fill.needs_wakeup() && socket::wake_rx(&self.fd).is_err() {
+            self.counters.wakeup_errors.add(1);
+        }
+        Ok(())
+    }
+}
+
+/// txsync.
+pub(super) struct TxSync {
+    frames: Frames,
+    tx: Producer<Desc>,
+    completion: Consumer<u64>,
+    /// All slots before it were sent.
+    head: u32,
+    /// As handed to the user.
+    tail: u32,
+    /// Buffers without a slot: their frames are out. The last one in is the first to be used again,
+    /// while it is still in the cache.
+    done: Vec<BufIdx>,
+    /// The slots up to the next one without `NS_MOREFRAG` belong to a frame that is not sent.
+    skipping: bool,
+    zero_copy: bool,
+    fd: Arc<OwnedFd>,
+    counters: Arc<TxSyncCounters>,
+}
+
+impl TxSync {
+    /// Hands all slots of the new `ring` but one to the user.
+    pub(super) fn new(
+        ring: &Ring,
+        frames: Frames,
+        (tx, completion): (Producer<Desc>, Consumer<u64>),
+        fd: Arc<OwnedFd>,
+        zero_copy: bool,
+    ) -> TxSync {
+        let tail = ring.num_slots() - 1;
+        let mut done = Vec::with_capacity(ring.num_slots() as usize);
+        done.push(BufIdx(ring.slot(tail).buf_idx));
+        ring.set_tail(tail);
+        TxSync {
+            frames,
+            tx,
+            completion,
+            head: 0,
+            tail,
+            done,
+            skipping: false,
+            zero_copy,
+            fd,
+            counters: Arc::default(),
+        }
+    }
+
+    /// What it counts.
+    pub(super) fn counters(&self) -> Arc<TxSyncCounters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Puts the next `n` slots from `head` into the transmit ring.
+    #[inline]
+    fn push(&mut self, ring: &Ring, n: u32) {
+        if n == 0 {
+            return;
+        }
+        // As in `RxSync::post`, there is room.
+        let n = n.min(self.tx.room());
+        let mut pushed = 0;
+        for _ in 0..n {
+            let slot = ring.slot(self.head);
+            self.head = ring.advance(self.head, 1);
+            let idx = BufIdx(slot.buf_idx);
+            if !self.frames.ours(idx) {
+                self.counters.bad_slots.add(1);
+                continue;
+            }
+            let (offset, len) = (ring.offset_of(&slot), slot.len as u32);
+            let more = slot.flags & NS_MOREFRAG != 0;
+            let part = more || self.skipping;
+            self.skipping = more;
+            // What the kernel refuses it does not complete either, so the buffer would be lost:
+            // nothing must reach it that it refuses.
+            if len < MIN_FRAME || !self.frames.fits(offset, len) || part {
+                self.counters.bad_slots.add(1);
+                self.done.push(idx);
+                continue;
+            }
+            let desc = Desc {
+                addr: self.frames.addr(idx) + offset,
+                len,
+                options: 0,
+            };
+            self.tx.put(pushed, desc);
+            pushed += 1;
+        }
+        self.tx.publish(pushed);
+    }
+
+    /// Makes the kernel send what is in the transmit ring.
+    #[inline]
+    fn kick(&mut self) {
+        // Zero-copy drivers set the flag, then look at the ring a last time; `push` stored the
+        // ring's position, and the flag is read next. Store before load on both sides is what lets
+        // one of them notice the other, and only a full fence orders that.
+        fence(Ordering::SeqCst);
+        let pending = self.tx.pending();
+        if pending == 0 || !self.tx.needs_wakeup() {
+            return;
+        }
+        let (mut calls, mut dropped) = (pending / TX_BATCH_SIZE + 1 + TX_RETRIES, 0);
+        while calls > 0 && dropped <= pending {
+            match socket::wake_tx(&self.fd) {
+                // All sent, or, with zero copy, the driver is awake.
+                Ok(()) => break,
+                // A batch is out and there is more; or the driver's queue is full. Kernels before
+                // 6.17 publish the ring's position late, so there is no telling which.
+                Err(libc::EAGAIN) if !self.zero_copy => calls -= 1,
+                // The driver dropped one frame (and completed it).
+                Err(libc::EBUSY) if !self.zero_copy => dropped += 1,
+                Err(_) => {
+                    self.counters.wakeup_errors.add(1);
+                    break;
+                }
+            }
+            if self.tx.pending() == 0 {
+                break;
+            }
+        }
+        self.counters.dropped.add(dropped as u64);
+    }
+
+    /// Collects the buffers of frames that are out.
+    #[inline]
+    fn reap(&mut self) {
+        let n = self.completion.avail();
+        for i in 0..n {
+            match self.frames.at(self.completion.get(i)) {
+                // Never more than slots, unless the kernel completes a frame twice.
+                Some((idx, _)) if self.done.len() < self.done.capacity() => self.done.push(idx),
+                _ => self.counters.bad_completions.add(1),
+            }
+        }
+        self.completion.release(n);
+    }
+
+    /// Gives the user as many slots as there are buffers for, less the one that stays behind
+    /// `head`.
+    #[inline]
+    fn hand_back(&mut self, ring: &Ring) {
+        let most = ring.num_slots() - 1 - ring.distance(self.head, self.tail);
+        for _ in 0..most {
+            let Some(idx) = self.done.pop() else { break };
+            let slot = Slot {
+                buf_idx: idx.0,
+                ptr: ring.with_offset(0, HEADROOM),
+                ..Slot::default()
+            };
+            ring.put_slot(self.tail, slot);
+            self.tail = ring.advance(self.tail, 1);
+        }
+        ring.set_tail(self.tail);
+    }
+}
+
+impl RingSync for TxSync {
+    fn sync(&mut self, ring: &mut Ring) -> Result<(), i32> {
+        let head = checked_head(ring, self.head, self.tail)?;
+        self.push(ring, ring.distance(self.head, head));
+        self.kick();
+        self.reap();
+        self.hand_back(ring);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

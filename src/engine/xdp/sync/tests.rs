@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Both syncs against a kernel that the test plays: in order, out of order, and hostile.
+
+use std::collections::HashSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::engine::OpenRequest;
+use crate::engine::userspace::{Direction, PortBuffers, UserRegion};
+use crate::engine::xdp::queue::fake::{self, Kernel};
+use crate::name::PortName;
+
+const SLOTS: u32 = 8;
+const BUF_SIZE: u32 = 2048;
+
+fn buffers() -> PortBuffers {
+    let name = PortName::parse("eth0").unwrap();
+    let request = OpenRequest {
+        name: &name,
+        rings: 1,
+        extra_bufs: 0,
+        region_bufs: 64,
+        buf_size: BUF_SIZE,
+        null_source: None,
+    };
+    // Each test has a region of its own.
+    UserRegion::get(&request, 32, |_| false)
+        .unwrap()
+        .port()
+        .unwrap()
+}
+
+fn frames(buffers: &PortBuffers) -> Frames {
+    Frames::new(Arc::clone(buffers.user_region().region()), buffers.owner())
+}
+
+fn no_socket() -> Arc<OwnedFd> {
+    Arc::new(std::fs::File::open("/dev/null").unwrap().into())
+}
+
+struct Rx {
+    fill: Kernel<u64>,
+    received: Kernel<Desc>,
+    sync: RxSync,
+    ring: Ring,
+    buffers: PortBuffers,
+}
+
+impl Rx {
+    fn new() -> Rx {
+        let buffers = buffers();
+        let ring = buffers.ring(SLOTS, 0, Direction::Rx, HEADROOM).unwrap();
+        let (ours_fill, fill) = fake::producer(SLOTS);
+        let (ours_rx, received) = fake::consumer(SLOTS);
+        let sync = RxSync::new(&ring, frames(&buffers), (ours_fill, ours_rx), no_socket());
+        Rx {
+            fill,
+            received,
+            sync,
+            ring,
+            buffers,
+        }
+    }
+
+    /// The kernel puts a frame into the next posted buffer.
+    fn deliver(&self, len: u32) -> u64 {
+        let addr = self.fill.take().expect("no buffer posted");
+        self.received.give(desc(addr + HEADROOM as u64, len));
+        addr
+    }
+
+    fn sync(&mut self) -> u32 {
+        self.sync.sync(&mut self.ring).unwrap();
+        self.ring.batch().unwrap().avail()
+    }
+
+    fn give_away(&mut self, n: u32) {
+        self.ring.batch().unwrap().commit(n);
+    }
+}
+
+fn desc(addr: u64, len: u32) -> Desc {
+    Desc {
+        addr,
+        len,
+        options: 0,
+    }
+}
+
+struct Tx {
+    sent: Kernel<Desc>,
+    completed: Kernel<u64>,
+    sync: TxSync,
+    ring: Ring,
+    buffers: PortBuffers,
+}
+
+impl Tx {
+    fn new() -> Tx {
+        let buffers = buffers();
+        let ring = buffers.ring(SLOTS, 0, Direction::Tx, HEADROOM).unwrap();
+        let (ours_tx, sent) = fake::producer(SLOTS);
+        let (ours_completion, completed) = fake::consumer(SLOTS);
+        let queues = (ours_tx, ours_completion);
+        let sync = TxSync::new(&ring, frames(&buffers), queues, no_socket(), false);
+        Tx {
+            sent,
+            completed,
+            sync,
+            ring,
+            buffers,
+        }
+    }
+
+    fn send(&mut self, n: u32, change: impl Fn(&mut Slot)) {
+        let mut batch = self.ring.batch().unwrap();
+        for i in 0..n {
+            let mut slot = batch.slot(i);
+            slot.len = 60;
+            change(&mut slot);
+            batch.put(i, slot);
+        }
+        batch.commit(n);
+    }
+
+    fn sync(&mut self) -> u32 {
+        self.sync.sync(&mut self.ring).unwrap();
+        self.ring.batch().unwrap().avail()
+    }
+
+    /// The buffers of the slots that are the user's.
+    fn free(&mut self) -> Vec<u32> {
+        let batch = self.ring.batch().unwrap();
+        (0..batch.avail()).map(|i| batch.slot(i).buf_idx).collect()
+    }
+}
+
+#[test]
+fn received_frames_stand_in_the_next_slots() {
+    let mut rx = Rx::new();
+    assert_eq!(rx.sync(), 0);
+    let addrs = [rx.deliver(60), rx.deliver(1514)];
+    assert_eq!(rx.sync(), 2);
+    let batch = rx.ring.batch().unwrap();
+    for (i, len) in [(0, 60), (1, 1514)] {
+        let slot = batch.slot(i);
+        assert_eq!(slot.buf_idx as u64 * BUF_SIZE as u64, addrs[i as usize]);
+        assert_eq!((slot.len, slot.ptr), (len, HEADROOM as u64));
+    }
+}
+
+#[test]
+fn a_full_receive_ring_keeps_one_slot_and_the_rest_waits() {
+    let mut rx = Rx::new();
+    (0..SLOTS).for_each(|_| {
+        rx.deliver(60);
+    });
+    assert_eq!(rx.fill.take(), None, "more posted than slots");
+    assert_eq!(rx.sync(), SLOTS - 1);
+    assert_eq!(rx.sync(), SLOTS - 1);
+    rx.give_away(1);
+    assert_eq!(rx.sync(), SLOTS - 1, "the one that waited");
+    assert!(rx.fill.take().is_some());
+    assert_eq!(rx.fill.take(), None);
+}
+
+#[test]
+fn hostile_descriptors_are_counted_and_skipped() {
+    let mut rx = Rx::new();
+    let addr = rx.fill.take().unwrap();
+    let foreign = 63 * BUF_SIZE as u64;
+    for bad in [
+        desc(0, 60),
+        desc(u64::MAX, 60),
+        desc(foreign, 60),
+        desc(64 * BUF_SIZE as u64, 60),
+        desc(addr + HEADROOM as u64, BUF_SIZE - HEADROOM + 1),
+        desc(addr, u32::MAX),
+    ] {
+        rx.received.give(bad);
+    }
+    assert_eq!(rx.sync(), 0);
+    assert_eq!(rx.sync.counters.bad_descs.get(), 6);
+    // Good again after that, and the two buffers that could be told are posted again.
+    rx.received
+        .give(desc(addr + HEADROOM as u64, BUF_SIZE - HEADROOM));
+    assert_eq!(rx.sync(), 1);
+    let posted = std::iter::from_fn(|| rx.fill.take())
+        .filter(|&a| a == addr)
+        .count();
+    assert!(posted > 0);
+}
+
+#[test]
+fn a_slot_with_a_buffer_of_somebody_else_is_not_posted() {
+    let mut rx = Rx::new();
+    rx.deliver(60);
+    while rx.fill.take().is_some() {}
+    rx.sync();
+    let mut batch = rx.ring.batch().unwrap();
+    let slot = Slot {
+        buf_idx: 63,
+        ..batch.slot(0)
+    };
+    batch.put(0, slot);
+    batch.commit(1);
+    rx.sync();
+    assert_eq!(rx.sync.counters.bad_slots.get(), 1);
+    assert_eq!(rx.fill.take(), None);
+}
+
+#[test]
+fn a_head_outside_the_window_changes_nothing() {
+    let mut rx = Rx::new();
+    for head in [1, SLOTS - 1, SLOTS, u32::MAX] {
+        rx.ring.set_head(head);
+        assert_eq!(rx.sync.sync(&mut rx.ring), Err(libc::EINVAL));
+    }
+    rx.ring.set_head(0);
+    rx.deliver(60);
+    assert_eq!(rx.sync(), 1);
+
+    let mut tx = Tx::new();
+    for head in [SLOTS, u32::MAX] {
+        tx.ring.set_head(head);
+        assert_eq!(tx.sync.sync(&mut tx.ring), Err(libc::EINVAL));
+    }
+    assert!(tx.sent.take().is_none());
+}
+
+#[test]
+fn completions_in_any_order_refill_the_slots() {
+    let mut tx = Tx::new();
+    let all: HashSet<u32> = (0..SLOTS).map(|i| tx.ring.slot(i).buf_idx).collect();
+    tx.send(SLOTS - 1, |_| ());
+    // One buffer more than slots is kept: the next slot gets it, and it goes out too.
+    assert_eq!(tx.sync(), 1);
+    tx.send(1, |_| ());
+    assert_eq!(tx.sync(), 0);
+    let mut sent: Vec<Desc> = std::iter::from_fn(|| tx.sent.take()).collect();
+    assert_eq!(sent.len() as u32, SLOTS);
+    assert!(
+        sent.iter()
+            .all(|d| d.len == 60 && d.addr % BUF_SIZE as u64 == HEADROOM as u64)
+    );
+    sent.swap(0, 5);
+    sent.reverse();
+    for (i, desc) in sent.iter().enumerate() {
+        tx.completed.give(desc.addr);
+        // One stays behind head.
+        assert_eq!(tx.sync() as usize, (i + 1).min(SLOTS as usize - 1));
+    }
+    let free: HashSet<u32> = tx.free().into_iter().collect();
+    assert_eq!(free.len() as u32, SLOTS - 1, "a buffer twice");
+    assert!(free.is_subset(&all));
+}
+
+#[test]
+fn what_cannot_be_sent_comes_back_without_the_kernel() {
+    let bad: [fn(&mut Slot); 5] = [
+        |s| s.len = 0,
+        |s| s.len = 13,
+        |s| s.len = u16::MAX,
+        |s| s.ptr = BUF_SIZE as u64 - 59,
+        |s| s.ptr = u64::MAX,
+    ];
+    for change in bad {
+        let mut tx = Tx::new();
+        tx.send(3, change);
+        assert_eq!(tx.sync(), SLOTS - 1);
+        assert_eq!(tx.sync.counters.bad_slots.get(), 3);
+        assert!(tx.sent.take().is_none());
+    }
+    // A frame up to the last byte is fine.
+    let mut tx = Tx::new();
+    tx.send(1, |s| s.ptr = BUF_SIZE as u64 - 60);
+    tx.sync();
+    assert!(tx.sent.take().is_some());
+}
+
+#[test]
+fn a_frame_over_several_slots_is_not_sent_in_part() {
+    let mut tx = Tx::new();
+    tx.send(2, |s| s.flags = NS_MOREFRAG);
+    assert_eq!(tx.sync(), SLOTS - 1);
+    tx.send(2, |s| s.flags = 0);
+    tx.sync();
+    assert_eq!(tx.sync.counters.bad_slots.get(), 3, "its last slot, too");
+    assert!(tx.sent.take().is_some());
+    assert!(tx.sent.take().is_none());
+}
+
+#[test]
+fn a_buffer_of_somebody_else_is_neither_sent_nor_completed() {
+    let mut tx = Tx::new();
+    tx.send(1, |s| s.buf_idx = 63);
+    tx.sync();
+    assert!(tx.sent.take().is_none());
+    for addr in [0, u64::MAX, 63 * BUF_SIZE as u64] {
+        tx.completed.give(addr);
+    }
+    tx.sync();
+    assert_eq!(tx.sync.counters.bad_completions.get(), 3);
+    assert_eq!(tx.sync.counters.bad_slots.get(), 1);
+    // Twice the same completion: no more buffers than slots.
+    let known = tx.free()[0] as u64 * BUF_SIZE as u64;
+    for _ in 0..10 {
+        (0..SLOTS).for_each(|_| tx.completed.give(known));
+        assert!(tx.sync() < SLOTS);
+    }
+}
+
+#[test]
+fn a_failing_wakeup_is_counted_and_the_frame_stays() {
+    let mut tx = Tx::new();
+    tx.sent.set_flags(libc::XDP_RING_NEED_WAKEUP);
+    tx.send(1, |_| ());
+    tx.sync();
+    tx.sync();
+    // `no_socket` is none. The second sync tried again.
+    assert_eq!(tx.sync.counters.wakeup_errors.get(), 2);
+    assert!(tx.sent.take().is_some());
+    tx.sync();
+    assert_eq!(tx.sync.counters.wakeup_errors.get(), 2);
+}
+
+/// A step of either side.
+#[derive(Debug, Clone)]
+enum Step {
+    /// The user gives away so many slots.
+    Give(u32),
+    /// The kernel handles so many frames, from this position of those it has.
+    Kernel(u32, usize),
+    Sync,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        (0..SLOTS).prop_map(Step::Give),
+        (0..SLOTS, any::<usize>()).prop_map(|(n, at)| Step::Kernel(n, at)),
+        Just(Step::Sync),
+    ];
+    prop::collection::vec(step, 1..200)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Whatever happens in whatever order: each buffer is in exactly one place.
+    #[test]
+    fn receive_conserves_buffers(steps in steps()) {
+        let mut rx = Rx::new();
+        let all: HashSet<u32> = rx.buffers.user_region().region()
+            .owned_by(rx.buffers.owner()).iter().map(|i| i.0).collect();
+        // What the kernel holds, and what it has put into the receive ring.
+        let (mut held, mut given) = (Vec::new(), Vec::new());
+        for step in steps {
+            match step {
+                Step::Give(n) => {
+                    let batch = rx.ring.batch().unwrap();
+                    let n = n.min(batch.avail());
+                    batch.commit(n);
+                }
+                Step::Kernel(n, at) => {
+                    held.extend(std::iter::from_fn(|| rx.fill.take()));
+                    for _ in 0..(n as usize).min(held.len()) {
+                        let addr = held.swap_remove(at % held.len());
+                        rx.received.give(desc(addr + 300, 100));
+                        given.push(addr);
+                    }
+                }
+                Step::Sync => {
+                    let before = rx.ring.tail();
+                    rx.sync();
+                    let new = rx.ring.distance(before, rx.ring.tail());
+                    for i in 0..new {
+                        let slot = rx.ring.slot(rx.ring.advance(before, i));
+                        let addr = slot.buf_idx as u64 * BUF_SIZE as u64;
+                        prop_assert_eq!(given.remove(0), addr);
+                    }
+                    held.extend(std::iter::from_fn(|| rx.fill.take()));
+                    let mut seen: HashSet<u32> = HashSet::new();
+                    let kernel = held.iter().chain(&given).map(|a| (a / BUF_SIZE as u64) as u32);
+                    for idx in kernel {
+                        prop_assert!(seen.insert(idx), "buffer {} twice", idx);
+                    }
+                    let batch = rx.ring.batch().unwrap();
+                    for i in 0..batch.avail() {
+                        prop_assert!(seen.insert(batch.slot(i).buf_idx), "slot's buffer twice");
+                    }
+                    prop_assert_eq!(&seen, &all);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn transmit_conserves_buffers(steps in steps()) {
+        let mut tx = Tx::new();
+        let all: HashSet<u32> = tx.buffers.user_region().region()
+            .owned_by(tx.buffers.owner()).iter().map(|i| i.0).collect();
+        let mut held: Vec<u64> = Vec::new();
+        for step in steps {
+            match step {
+                Step::Give(n) => {
+                    let n = n.min(tx.ring.batch().unwrap().avail());
+                    tx.send(n, |s| s.len = 60 + (n % 2 * 60000) as u16);
+                }
+                Step::Kernel(n, at) => {
+                    held.extend(std::iter::from_fn(|| tx.sent.take()).map(|d| d.addr));
+                    for _ in 0..(n as usize).min(held.len()) {
+                        tx.completed.give(held.swap_remove(at % held.len()));
+                    }
+                }
+                Step::Sync => {
+                    tx.sync();
+                    held.extend(std::iter::from_fn(|| tx.sent.take()).map(|d| d.addr));
+                    let mut seen: HashSet<u32> = HashSet::new();
+                    let kernel = held.iter().map(|a| (a / BUF_SIZE as u64) as u32);
+                    let done: Vec<u32> = tx.sync.done.iter().map(|idx| idx.0).collect();
+                    for idx in kernel.chain(done).chain(tx.free()) {
+                        prop_assert!(seen.insert(idx), "buffer {} twice", idx);
+                    }
+                    prop_assert_eq!(&seen, &all);
+                }
+            }
+        }
+    }
+}

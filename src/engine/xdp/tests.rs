@@ -1,0 +1,516 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The engine on real interfaces: veth pairs into network namespaces. Needs root; skipped without,
+//! with the reason printed.
+
+use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use parking_lot::MutexGuard;
+
+use super::*;
+use crate::engine::SyncedRing;
+use crate::index::BufIdx;
+use crate::name::PortName;
+use crate::region::Region;
+
+/// Slots of both rings of a port.
+const SLOTS: usize = 2048 + 512;
+
+/// One at a time: they count descriptors, and all share one region.
+static ALONE: Mutex<()> = Mutex::new(());
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// Runs a command line; what it printed, or what it complained about.
+fn run(line: &str) -> std::result::Result<String, String> {
+    let mut words = line.split_whitespace();
+    let done = Command::new(words.next().unwrap())
+        .args(words)
+        .output()
+        .map_err(|e| format!("{line}: {e}"))?;
+    if done.status.success() {
+        Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+    } else {
+        let complaint = String::from_utf8_lossy(&done.stderr);
+        Err(format!("{line}: {}", complaint.trim()))
+    }
+}
+
+fn must(line: &str) -> String {
+    run(line).unwrap()
+}
+
+/// A veth pair whose far end is in a namespace of its own. Both are gone with this value.
+struct Veth {
+    near: String,
+    namespace: String,
+}
+
+impl Veth {
+    fn new(address: &str, options: &str) -> Veth {
+        let id = format!(
+            "{}x{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        let veth = Veth {
+            near: format!("nmt{id}"),
+            namespace: format!("nmt{id}"),
+        };
+        let (near, ns) = (&veth.near, &veth.namespace);
+        must(&format!("ip netns add {ns}"));
+        must(&format!(
+            "ip link add {near} {options} type veth peer name far netns {ns} {options}"
+        ));
+        veth.inside("ip link set lo up");
+        veth.inside(&format!("ip address add {address}/24 dev far"));
+        veth.inside("ip link set far up");
+        // Packets between veth ends have no checksum unless they are told so.
+        let _ = run(&format!("ip netns exec {ns} ethtool -K far tx off"));
+        must(&format!("ip link set {near} up"));
+        veth
+    }
+
+    fn inside(&self, line: &str) -> String {
+        must(&format!("ip netns exec {} {line}", self.namespace))
+    }
+
+    /// Whether an XDP program is attached.
+    fn has_program(&self) -> bool {
+        must(&format!("ip -details link show {}", self.near)).contains("xdp")
+    }
+}
+
+impl Drop for Veth {
+    fn drop(&mut self) {
+        let _ = run(&format!("ip link delete {}", self.near));
+        let _ = run(&format!("ip netns delete {}", self.namespace));
+    }
+}
+
+/// The right to run such a test, or `None` and the reason on standard output.
+fn alone(test: &str) -> Option<MutexGuard<'static, ()>> {
+    let guard = ALONE.lock();
+    let why = if std::fs::metadata("/proc/self").map_or(1, |m| m.uid()) != 0 {
+        "not root".to_owned()
+    } else {
+        let probe = || {
+            for tool in ["ping -V", "ethtool --version", "ip -V"] {
+                run(tool)?;
+            }
+            let known = std::fs::read_to_string("/proc/net/protocols").unwrap_or_default();
+            if !known.lines().any(|line| line.starts_with("XDP ")) {
+                return Err("this kernel has no AF_XDP sockets".into());
+            }
+            let name = format!("nmtprobe{}", std::process::id());
+            run(&format!("ip netns add {name}"))?;
+            run(&format!("ip netns delete {name}"))
+        };
+        match probe() {
+            Ok(_) => return Some(guard),
+            Err(why) => why,
+        }
+    };
+    println!("{test}: skipped: {why}");
+    None
+}
+
+fn port(name: &str) -> PortName {
+    PortName::parse(name).unwrap()
+}
+
+fn request(name: &PortName) -> OpenRequest<'_> {
+    OpenRequest {
+        name,
+        rings: 1,
+        extra_bufs: 100,
+        region_bufs: 16384,
+        buf_size: 2048,
+        null_source: None,
+    }
+}
+
+fn open_port(name: &str) -> Result<Opened> {
+    let name = port(name);
+    open(&request(&name))
+}
+
+fn error_of(request: &OpenRequest<'_>) -> Error {
+    match open(request) {
+        Ok(_) => panic!("{} was opened", request.name),
+        Err(error) => error,
+    }
+}
+
+fn close(opened: Opened) -> Arc<Region> {
+    drop(opened.rings);
+    opened.port.close(opened.extra);
+    opened.region
+}
+
+/// All of the region's buffers that nobody has: all of them, once its ports are closed.
+fn assert_all_free(region: &Region) {
+    assert_eq!(region.backing().unassigned(), Some(region.usable_bufs()));
+    assert_eq!(region.in_rings(), 0);
+}
+
+/// One pass from `rx` to `tx`, by exchanging buffers, as `rx.rs` and `tx.rs` do it.
+fn forward(rx: &mut SyncedRing, tx: &mut SyncedRing, region: &Region) -> u32 {
+    rx.sync().unwrap();
+    let (from, to) = (rx.ring.owner(), tx.ring.owner());
+    let mut received = rx.ring.batch().unwrap();
+    let mut free = tx.ring.batch().unwrap();
+    let n = received.avail().min(free.avail());
+    for i in 0..n {
+        let (mut full, mut empty) = (received.slot(i), free.slot(i));
+        let packet = region.claim(BufIdx(full.buf_idx), from).unwrap();
+        let spare = region.claim(BufIdx(empty.buf_idx), to).unwrap();
+        empty.buf_idx = region.release(packet, to).0;
+        full.buf_idx = region.release(spare, from).0;
+        (empty.len, empty.ptr) = (full.len, full.ptr);
+        full.len = 0;
+        received.put(i, full);
+        free.put(i, empty);
+    }
+    received.commit(n);
+    free.commit(n);
+    tx.sync().unwrap();
+    n
+}
+
+/// Forwards between the first ring pairs of two ports, in a thread for each direction, while `what`
+/// runs. Both counts of packets.
+fn forwarding(a: &mut Opened, b: &mut Opened, what: impl FnOnce()) -> (u64, u64) {
+    let stop = AtomicBool::new(false);
+    let region = Arc::clone(&a.region);
+    assert!(Arc::ptr_eq(&a.region, &b.region), "two regions");
+    let (a, b) = (&mut a.rings[0], &mut b.rings[0]);
+    let direction = |rx: &mut Option<SyncedRing>, tx: &mut Option<SyncedRing>| {
+        let (rx, tx) = (rx.as_mut().unwrap(), tx.as_mut().unwrap());
+        let mut count = 0;
+        while !stop.load(Ordering::Relaxed) {
+            match forward(rx, tx, &region) {
+                0 => thread::yield_now(),
+                n => count += n as u64,
+            }
+        }
+        count
+    };
+    thread::scope(|scope| {
+        let there = scope.spawn(|| direction(&mut a.rx, &mut b.tx));
+        let back = scope.spawn(|| direction(&mut b.rx, &mut a.tx));
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(what));
+        stop.store(true, Ordering::Relaxed);
+        let counts = (there.join().unwrap(), back.join().unwrap());
+        done.map(|()| counts).unwrap()
+    })
+}
+
+/// Every buffer of the port's rings is one that the port owns, as many as its rings have slots.
+fn assert_conserved(opened: &Opened, slots: usize) {
+    let pair = &opened.rings[0];
+    let owner = pair.rx.as_ref().unwrap().ring.owner();
+    assert_eq!(opened.region.owned_by(owner).len(), slots);
+}
+
+#[test]
+fn two_namespaces_ping_each_other() {
+    let Some(_alone) = alone("two_namespaces_ping_each_other") else {
+        return;
+    };
+    let (left, right) = (Veth::new("10.77.1.1", ""), Veth::new("10.77.1.2", ""));
+    let mut a = open_port(&left.near).unwrap();
+    let mut b = open_port(&right.near).unwrap();
+    println!("{:?}", a.port.status());
+    assert!(left.has_program() && right.has_program());
+
+    let (there, back) = forwarding(&mut a, &mut b, || {
+        let said = left.inside("ping -c 2000 -i 0.001 -q 10.77.1.2");
+        println!("{said}");
+        assert!(said.contains(" 0% packet loss"), "{said}");
+        // More than a ring has slots, in bursts longer than a batch of the kernel's.
+        let said = left.inside("ping -c 3000 -f -l 100 -s 1400 -q 10.77.1.2");
+        println!("{said}");
+        assert!(said.contains(" 0% packet loss"), "{said}");
+    });
+    println!("{there} there, {back} back; {:?}", a.port.drops());
+    assert!(there >= 5000 && back >= 5000);
+    for opened in [&a, &b] {
+        assert_conserved(opened, SLOTS);
+        let losses = opened.port.drops();
+        assert!(losses.iter().all(|(_, n)| *n == 0), "{losses:?}");
+    }
+    close(a);
+    assert_all_free(&close(b));
+    assert!(!left.has_program() && !right.has_program());
+}
+
+#[test]
+fn an_interface_without_native_mode_works_in_generic_mode() {
+    let Some(_alone) = alone("an_interface_without_native_mode_works_in_generic_mode") else {
+        return;
+    };
+    let (left, right) = (Veth::new("10.77.7.1", ""), Veth::new("10.77.7.2", ""));
+    // A veth refuses native mode when its peer may send more than a page.
+    left.inside("ip link set far mtu 4000");
+    let mut a = open_port(&left.near).unwrap();
+    let mut b = open_port(&right.near).unwrap();
+    let mode = |opened: &Opened| opened.port.status()[0].1.clone();
+    assert_eq!((mode(&a), mode(&b)), ("generic".into(), "native".into()));
+    forwarding(&mut a, &mut b, || {
+        let said = left.inside("ping -c 500 -i 0.001 -q 10.77.7.2");
+        assert!(said.contains(" 0% packet loss"), "{said}");
+    });
+    assert_conserved(&a, SLOTS);
+    assert_conserved(&b, SLOTS);
+    close(a);
+    assert_all_free(&close(b));
+    assert!(!left.has_program());
+}
+
+/// As when one interface has zero copy and the other does not.
+#[test]
+fn two_umems_on_one_memory_forward_to_each_other() {
+    let Some(_alone) = alone("two_umems_on_one_memory_forward_to_each_other") else {
+        return;
+    };
+    let (left, right) = (Veth::new("10.77.9.1", ""), Veth::new("10.77.9.2", ""));
+    let mut a = open_port(&left.near).unwrap();
+    let name = port(&right.near);
+    let region = UserRegion::get(&request(&name), 0, |_| true).unwrap();
+    let known = std::mem::take(&mut *region.memory().sockets().lock());
+    assert_eq!(known.len(), 1);
+    let mut b = open_port(&right.near).unwrap();
+    forwarding(&mut a, &mut b, || {
+        let said = left.inside("ping -c 500 -i 0.001 -q 10.77.9.2");
+        assert!(said.contains(" 0% packet loss"), "{said}");
+    });
+    assert_conserved(&a, SLOTS);
+    assert_conserved(&b, SLOTS);
+    close(a);
+    assert_all_free(&close(b));
+}
+
+#[test]
+fn an_interface_that_vanishes_leaves_a_port_that_closes() {
+    let Some(_alone) = alone("an_interface_that_vanishes_leaves_a_port_that_closes") else {
+        return;
+    };
+    let (left, right) = (Veth::new("10.77.8.1", ""), Veth::new("10.77.8.2", ""));
+    let mut a = open_port(&left.near).unwrap();
+    let mut b = open_port(&right.near).unwrap();
+    forwarding(&mut a, &mut b, || {
+        left.inside("ping -c 20 -i 0.002 -q 10.77.8.2");
+        must(&format!("ip link delete {}", right.near));
+        let _ = run(&format!(
+            "ip netns exec {} ping -c 20 -i 0.002 -W 0.1 -q 10.77.8.2",
+            left.namespace
+        ));
+    });
+    println!("{:?}", b.port.drops());
+    assert_conserved(&a, SLOTS);
+    close(b);
+    assert_all_free(&close(a));
+}
+
+#[test]
+fn a_flood_beyond_the_rings_loses_no_buffer() {
+    let Some(_alone) = alone("a_flood_beyond_the_rings_loses_no_buffer") else {
+        return;
+    };
+    let (left, right) = (Veth::new("10.77.2.1", ""), Veth::new("10.77.2.2", ""));
+    let mut a = open_port(&left.near).unwrap();
+    let mut b = open_port(&right.near).unwrap();
+    // Nobody reads: the ring fills up, and the rest is dropped and counted.
+    let _ = run(&format!(
+        "ip netns exec {} ping -c 5000 -f -l 5000 -W 1 -b -q 10.77.2.255",
+        left.namespace
+    ));
+    let drops: u64 = a.port.drops().iter().map(|(_, n)| n).sum();
+    println!("{:?}", a.port.drops());
+    assert!(drops > 0);
+    let pair = a.rings[0].rx.as_mut().unwrap();
+    pair.sync().unwrap();
+    assert_eq!(
+        pair.ring.batch().unwrap().avail(),
+        2047,
+        "all slots but one"
+    );
+    // And it recovers.
+    forwarding(&mut a, &mut b, || {
+        let said = left.inside("ping -c 100 -i 0.002 -q 10.77.2.2");
+        assert!(said.contains(" 0% packet loss"), "{said}");
+    });
+    assert_conserved(&a, SLOTS);
+    assert_conserved(&b, SLOTS);
+    close(a);
+    assert_all_free(&close(b));
+}
+
+#[test]
+fn fifty_times_open_and_closed_leave_nothing_behind() {
+    let Some(_alone) = alone("fifty_times_open_and_closed_leave_nothing_behind") else {
+        return;
+    };
+    let veth = Veth::new("10.77.3.1", "");
+    let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let mappings = || {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        maps.lines().filter(|line| line.contains("socket:")).count()
+    };
+    let before = (descriptors(), mappings());
+    let mut numbers = HashSet::new();
+    for _ in 0..50 {
+        let opened = open_port(&veth.near).unwrap();
+        assert!(veth.has_program());
+        assert_eq!(opened.extra.len(), 100);
+        assert_eq!(mappings(), before.1 + 4);
+        numbers.insert(opened.rings[0].rx.as_ref().unwrap().ring.owner());
+        assert_all_free(&close(opened));
+        assert!(!veth.has_program());
+    }
+    assert_eq!(numbers.len(), 1, "numbers of ports are used again");
+    assert_eq!((descriptors(), mappings()), before);
+}
+
+#[test]
+fn queues_of_one_interface_are_ports_of_their_own() {
+    let Some(_alone) = alone("queues_of_one_interface_are_ports_of_their_own") else {
+        return;
+    };
+    let veth = Veth::new("10.77.4.1", "numrxqueues 2 numtxqueues 2");
+    let near = &veth.near;
+    let second = open_port(&format!("netmap:{near}-1")).unwrap();
+    let first = open_port(&format!("netmap:{near}-0")).unwrap();
+    assert_eq!((first.rings.len(), second.rings.len()), (1, 1));
+    let error = error_of(&request(&port(&format!("netmap:{near}-2"))));
+    assert_eq!(error.errno(), libc::ENXIO);
+    assert_eq!(
+        error.to_string(),
+        format!("{near} has no ring 2: its rings are 0 to 1")
+    );
+    let error = error_of(&request(&port(near)));
+    assert_eq!(error.errno(), libc::EBUSY);
+    assert!(
+        error
+            .to_string()
+            .contains(&format!("queue 0 of {near} is in use")),
+        "{error}"
+    );
+    close(first);
+    assert!(veth.has_program(), "the other port needs it");
+    close(second);
+    assert!(!veth.has_program());
+    let both = open_port(near).unwrap();
+    assert_eq!(both.rings.len(), 2);
+    assert_all_free(&close(both));
+}
+
+#[test]
+fn an_interface_that_is_down_opens_and_works_once_it_is_up() {
+    let Some(_alone) = alone("an_interface_that_is_down_opens_and_works_once_it_is_up") else {
+        return;
+    };
+    let (left, right) = (Veth::new("10.77.5.1", ""), Veth::new("10.77.5.2", ""));
+    must(&format!("ip link set {} down", left.near));
+    let mut a = open_port(&left.near).unwrap();
+    let mut b = open_port(&right.near).unwrap();
+    assert!(
+        !HostInterface::read(&left.near).unwrap().up,
+        "not ours to decide"
+    );
+    must(&format!("ip link set {} up", left.near));
+    forwarding(&mut a, &mut b, || {
+        left.inside("ping -c 100 -i 0.002 -w 5 -q 10.77.5.2");
+        // Down again, with frames to send, and up.
+        must(&format!("ip link set {} down", right.near));
+        let _ = run(&format!(
+            "ip netns exec {} ping -c 50 -i 0.002 -W 0.1 -q 10.77.5.2",
+            left.namespace
+        ));
+        must(&format!("ip link set {} up", right.near));
+        left.inside("ping -c 100 -i 0.002 -w 5 -q 10.77.5.2");
+    });
+    println!("{:?}", b.port.drops());
+    assert_conserved(&a, SLOTS);
+    assert_conserved(&b, SLOTS);
+    close(a);
+    assert_all_free(&close(b));
+}
+
+#[test]
+fn failures_say_what_and_why() {
+    let Some(_alone) = alone("failures_say_what_and_why") else {
+        return;
+    };
+    let veth = Veth::new("10.77.6.1", "");
+    let near = &veth.near;
+
+    let error = error_of(&request(&port("nosuchif")));
+    assert_eq!(error.errno(), libc::ENODEV);
+    assert!(
+        error
+            .to_string()
+            .contains("no interface named \"nosuchif\""),
+        "{error}"
+    );
+
+    for (name, why) in [("^", "host rings"), ("*", "host rings"), ("@2", "\"@2\"")] {
+        let error = error_of(&request(&port(&format!("netmap:{near}{name}"))));
+        assert_eq!(error.errno(), libc::EOPNOTSUPP);
+        assert!(error.to_string().contains(why), "{error}");
+    }
+
+    let name = port(near);
+    let error = error_of(&OpenRequest {
+        buf_size: 3000,
+        ..request(&name)
+    });
+    assert!(error.to_string().contains("netmap-buf-size"), "{error}");
+    let error = error_of(&OpenRequest {
+        extra_bufs: 1 << 20,
+        ..request(&name)
+    });
+    assert_eq!(error.errno(), libc::ENOMEM);
+
+    must(&format!("ip link set {near} mtu 3000"));
+    let error = error_of(&request(&name));
+    assert_eq!(error.errno(), libc::EMSGSIZE);
+    assert!(
+        error.to_string().contains("lower the MTU to 1774"),
+        "{error}"
+    );
+    assert_all_free(&close(
+        open(&OpenRequest {
+            buf_size: 4096,
+            ..request(&name)
+        })
+        .unwrap(),
+    ));
+    must(&format!("ip link set {near} mtu 1500"));
+
+    let ifindex = HostInterface::read(near).unwrap().ifindex;
+    let stranger = Redirect::attach(near, ifindex, 1).unwrap();
+    let error = error_of(&request(&name));
+    assert_eq!(error.errno(), libc::EBUSY);
+    assert!(
+        error
+            .to_string()
+            .contains("another XDP program is attached"),
+        "{error}"
+    );
+    drop(stranger);
+    assert_all_free(&close(open(&request(&name)).unwrap()));
+}
+
+#[test]
+fn rings_shrink_to_leave_room_for_other_ports() {
+    assert_eq!(rx_slots(1, 32768), 2048);
+    assert_eq!(rx_slots(3, 32768), 2048);
+    assert_eq!(rx_slots(4, 32768), 1024);
+    assert_eq!(rx_slots(16, 32768), 256);
+    assert_eq!(rx_slots(1, 4096), 512);
+    assert_eq!(rx_slots(1000, 4096), MIN_RX_SLOTS);
+    assert_eq!(rx_slots(u32::MAX, 4096), MIN_RX_SLOTS);
+}

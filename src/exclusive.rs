@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A value that one thread at a time uses, by OVS's promise, and by a lock only where OVS makes none.
+//!
+//! OVS polls a receive queue from one thread, and says with each send whether other threads send on
+//! the same queue (`concurrent_txq`). A mutex on every burst would pay for a conflict that cannot be.
+
+use std::cell::UnsafeCell;
+
+use parking_lot::Mutex;
+
+/// A value behind that promise.
+pub struct Exclusive<T> {
+    value: UnsafeCell<T>,
+    lock: Mutex<()>,
+}
+
+// SAFETY: the value is only reached by `alone` and `locked`, whose callers promise that no two
+// threads are in them at once; between threads it moves, hence `T: Send`.
+#[allow(unsafe_code)]
+unsafe impl<T: Send> Sync for Exclusive<T> {}
+
+impl<T> Exclusive<T> {
+    /// Wraps `value`.
+    pub fn new(value: T) -> Exclusive<T> {
+        Exclusive {
+            value: UnsafeCell::new(value),
+            lock: Mutex::new(()),
+        }
+    }
+
+    /// Uses the value without a lock.
+    ///
+    /// # Safety
+    ///
+    /// No other thread is in `alone` or `locked` of this value, and `work` does not come back here.
+    #[inline]
+    #[allow(unsafe_code)]
+    pub unsafe fn alone<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
+        // SAFETY: the caller promises to be alone.
+        work(unsafe { &mut *self.value.get() })
+    }
+
+    /// Uses the value under its lock.
+    ///
+    /// # Safety
+    ///
+    /// No other thread is in `alone` of this value, and `work` does not come back here.
+    #[inline]
+    #[allow(unsafe_code)]
+    pub unsafe fn locked<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
+        let _held = self.lock.lock();
+        // SAFETY: the lock keeps the others in `locked` out, the caller promises the rest.
+        work(unsafe { &mut *self.value.get() })
+    }
+}

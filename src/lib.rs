@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//! netmap ports for Open vSwitch.
+//!
+//! The narrow waist is netmap's own ring ABI. What is above it moves packets and knows no engine; what
+//! is below fills and drains rings and knows no packets of OVS.
+//!
+//! ```text
+//!   OVS          struct dp_packet *p                      netmap_free_packet(p)
+//!                     |                                          |
+//!   pool     [header][dp_packet]  [header][dp_packet] ...   one slab or more a region
+//!                |  buf_idx           |
+//!   region   [buf 0][buf 1][buf 2][buf 3][buf 4] ...        one mapping, bounds in one place
+//!                              ^             ^
+//!   ring     head -> [slot][slot][slot] <- tail             len, flags, buf_idx, offset
+//!                              |
+//!   engine   rxsync / txsync:  kernel (ioctl) | xdp (AF_XDP) | memory (this process)
+//! ```
+//!
+//! Receiving exchanges the slot's buffer for a packet's, sending does it the other way round; nothing
+//! is copied while packet and port are in the same region.
+//!
+//! The list of modules is also the map of `unsafe`: it is denied here, and allowed item by item in
+//! the ones marked (U) only.
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("netmap's rings are shared with a 64-bit kernel: only 64-bit targets are supported");
+
+pub mod abi;
+pub mod clock; // (U) one line a processor
+pub mod config;
+pub mod counters;
+pub mod engine; // (U) userspace, xdp, kernel
+pub mod error;
+pub mod exclusive; // (U)
+pub mod ffi; // (U)
+pub mod frames; // (U)
+pub mod index;
+pub mod link;
+pub mod logger;
+pub mod name;
+pub mod netif; // (U)
+pub mod pool; // (U) header
+pub mod port;
+pub mod region; // (U)
+pub mod ring; // (U)
+pub mod rx;
+pub mod show;
+mod sync;
+pub mod throttle;
+pub mod tx;

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The port-name grammar: netmap's own, as far as it makes sense for a switch port.
+//!
+//! ```text
+//! name      = hardware | vale | pipe | null, each with an optional "@" region
+//! hardware  = ["netmap:"] ifname [ "-" ring | "^" | "*" ]
+//! vale      = ["netmap:"] "vale" [switch-id] ":" port
+//! pipe      = (["netmap:"] ifname | vale) ("{" | "}") id       "{" is the master's end
+//! null      = "null:" number
+//! ```
+//!
+//! Two things differ from libnetmap on purpose. A dash that is not followed by digits alone belongs
+//! to the interface's name (libnetmap cannot open `ovs-p0` at all). And what would turn a switch
+//! port into something else, or is set by an OVS option (flags after `/`, options after `@`), is
+//! refused with the reason.
+
+use std::fmt;
+
+use crate::error::{Error, Result};
+
+mod parse;
+
+/// Longest name of a network interface, in bytes (`IFNAMSIZ` less the terminating NUL). The module
+/// holds switch and port of a VALE name to the same bound.
+const IFNAME_MAX: usize = 15;
+/// Size of `nr_name` in `struct nmreq_header`, terminating NUL included.
+const NETMAP_REQ_IFNAMSIZ: usize = 64;
+/// Ring numbers end below this one (`NETMAP_RING_MASK`).
+const RING_LIMIT: u16 = 0x0fff;
+/// The only scope that libnetmap strips before it asks the kernel.
+const NETMAP_SCOPE: &str = "netmap:";
+/// What names in a VALE switch begin with.
+const VALE_PREFIX: &str = "vale";
+/// Scope of the ports that are endless sources and sinks.
+const NULL_SCOPE: &str = "null:";
+
+/// Which rings of a host interface a port takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Rings {
+    /// All hardware rings (`eth0`).
+    All,
+    /// One pair of hardware rings (`eth0-3`).
+    One(u16),
+    /// The rings towards the host's network stack (`eth0^`).
+    Host,
+    /// Hardware and host rings (`eth0*`).
+    AllAndHost,
+}
+
+/// Which end of a pipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PipeRole {
+    /// `x{1`
+    Master,
+    /// `x}1`
+    Slave,
+}
+
+impl PipeRole {
+    /// The other end.
+    pub fn peer(self) -> PipeRole {
+        match self {
+            PipeRole::Master => PipeRole::Slave,
+            PipeRole::Slave => PipeRole::Master,
+        }
+    }
+
+    fn separator(self) -> char {
+        match self {
+            PipeRole::Master => '{',
+            PipeRole::Slave => '}',
+        }
+    }
+}
+
+/// What a name stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum PortKind {
+    /// A host interface.
+    Hardware {
+        /// Its name, 1 to 15 bytes, without `/`, `:` or white space: safe as a file name.
+        ifname: String,
+        /// The rings to take.
+        rings: Rings,
+    },
+    /// A port of a VALE switch.
+    Vale {
+        /// The switch, `vale0` in `vale0:1`.
+        switch: String,
+        /// The port, `1` in `vale0:1`.
+        port: String,
+        /// Both, `vale0:1`.
+        full: String,
+    },
+    /// One end of a pipe.
+    Pipe {
+        /// The port that the pipe hangs on; it need not exist. May be a VALE port.
+        base: String,
+        /// Name of the pipe among those of its base: letters, digits, `_`.
+        id: String,
+        /// The end.
+        role: PipeRole,
+    },
+    /// An endless source and sink inside the process.
+    Null {
+        /// Tells null ports apart.
+        id: u32,
+    },
+}
+
+/// A parsed port name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PortName {
+    kind: PortKind,
+    region: Option<u16>,
+}
+
+impl PortName {
+    /// Parses `text`. What ends in a dash and digits is one ring pair (`eth0-3`).
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`, and a message with the position where the name broke and what was expected there.
+    pub fn parse(text: &str) -> Result<PortName> {
+        parse::parse(text)
+    }
+
+    /// Parses `text` for a host on which `exists` tells whether an interface has a given name.
+    ///
+    /// Linux allows `veth-1` as an interface's name, which the grammar reads as ring 1 of `veth`.
+    /// A plain `veth-1` is what OVS users type for an interface, so there the interface wins if it
+    /// exists. With `netmap:` in front the ring pair wins, unless only the longer name exists.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`PortName::parse`].
+    pub fn parse_on_host(text: &str, exists: impl Fn(&str) -> bool) -> Result<PortName> {
+        let mut name = PortName::parse(text)?;
+        if let PortKind::Hardware { ifname, rings } = &mut name.kind
+            && let Rings::One(_) = rings
+        {
+            // As typed, not formatted from the number: `veth-01` is a name too.
+            let whole = text.strip_prefix(NETMAP_SCOPE).unwrap_or(text);
+            let whole = whole.split('@').next().unwrap_or(whole);
+            let plain = !text.starts_with(NETMAP_SCOPE);
+            if whole.len() <= IFNAME_MAX && exists(whole) && (plain || !exists(ifname)) {
+                *ifname = whole.to_owned();
+                *rings = Rings::All;
+            }
+        }
+        Ok(name)
+    }
+
+    /// What the name stands for.
+    pub fn kind(&self) -> &PortKind {
+        &self.kind
+    }
+
+    /// The memory region asked for with `@N`.
+    pub fn region(&self) -> Option<u16> {
+        self.region
+    }
+
+    /// The host interface behind the port, if there is one.
+    pub fn ifname(&self) -> Option<&str> {
+        match &self.kind {
+            PortKind::Hardware { ifname, .. } => Some(ifname),
+            _ => None,
+        }
+    }
+
+    /// Whether the port lives in a VALE switch (a pipe on a VALE port does): only netmap's kernel
+    /// module has those.
+    pub fn is_vale(&self) -> bool {
+        match &self.kind {
+            PortKind::Vale { .. } => true,
+            PortKind::Pipe { base, .. } => base.starts_with(VALE_PREFIX),
+            _ => false,
+        }
+    }
+
+    /// What goes into `nr_name` of `struct nmreq_header`: always shorter than that field. The
+    /// module knows no null ports; for those it is a name for messages.
+    pub fn netmap_name(&self) -> String {
+        match &self.kind {
+            PortKind::Hardware { ifname, .. } => ifname.clone(),
+            PortKind::Vale { full, .. } => full.clone(),
+            PortKind::Pipe { base, id, role } => format!("{base}{}{id}", role.separator()),
+            PortKind::Null { id } => format!("{NULL_SCOPE}{id}"),
+        }
+    }
+}
+
+impl std::str::FromStr for PortName {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<PortName> {
+        PortName::parse(text)
+    }
+}
+
+/// The canonical form, with the scope written out.
+impl fmt::Display for PortName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.is_vale() && !matches!(self.kind, PortKind::Null { .. }) {
+            f.write_str(NETMAP_SCOPE)?;
+        }
+        f.write_str(&self.netmap_name())?;
+        if let PortKind::Hardware { rings, .. } = self.kind {
+            match rings {
+                Rings::All => {}
+                Rings::One(ring) => write!(f, "-{ring}")?,
+                Rings::Host => f.write_str("^")?,
+                Rings::AllAndHost => f.write_str("*")?,
+            }
+        }
+        if let Some(region) = self.region {
+            write!(f, "@{region}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Host interfaces where there is no Linux: they exist or they do not. The rest of their state is
+//! shown as unknown, and changing it is left to the system's own tools.
+#![allow(unsafe_code)]
+
+use std::ffi::CString;
+
+use super::{HostInterface, no_such_interface};
+use crate::error::{Error, Result};
+
+pub(super) const LIST_COMMAND: &str = "ifconfig -l";
+
+/// Ethernet's, which every interface has unless told otherwise.
+const DEFAULT_MTU: u32 = 1500;
+
+pub(super) fn ifindex(ifname: &str) -> Result<u32> {
+    let name = CString::new(ifname).map_err(|_| no_such_interface(ifname))?;
+    // SAFETY: `name` is a NUL-terminated string that outlives the call, which only reads it.
+    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+        0 => Err(no_such_interface(ifname)),
+        index => Ok(index),
+    }
+}
+
+pub(super) fn read(ifname: &str) -> Result<HostInterface> {
+    Ok(HostInterface {
+        name: ifname.to_owned(),
+        ifindex: ifindex(ifname)?,
+        mac: [0; 6],
+        mtu: DEFAULT_MTU,
+        up: true,
+        promisc: false,
+        carrier: true,
+        full_duplex: true,
+        speed_mbps: 0,
+        driver: String::new(),
+        numa_node: None,
+        n_rx_queues: 1,
+        n_tx_queues: 1,
+        carrier_changes: None,
+    })
+}
+
+pub(super) fn set_mtu(ifname: &str, _mtu: u32) -> Result<()> {
+    Err(unsupported(ifname, "the MTU"))
+}
+
+pub(super) fn set_mac(ifname: &str, _mac: [u8; 6]) -> Result<()> {
+    Err(unsupported(ifname, "the MAC address"))
+}
+
+pub(super) fn set_flags(ifname: &str, _up: bool, _promisc: bool) -> Result<()> {
+    Err(unsupported(ifname, "flags"))
+}
+
+fn unsupported(ifname: &str, what: &str) -> Error {
+    Error::new(
+        libc::EOPNOTSUPP,
+        format!("cannot change {what} of {ifname:?} on this system: use ifconfig"),
+    )
+}

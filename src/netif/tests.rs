@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Tests of the host interfaces: the loopback interface, and a pair of veths where that is allowed.
+
+use super::*;
+
+#[cfg(target_os = "linux")]
+const LOOPBACK: &str = "lo";
+#[cfg(not(target_os = "linux"))]
+const LOOPBACK: &str = "lo0";
+
+#[test]
+fn an_unknown_name_is_enodev_and_named() {
+    for name in ["nosuchif0", "", "a\0b", "a_name_of_more_than_15"] {
+        let error = HostInterface::read(name).unwrap_err();
+        assert_eq!(error.errno(), libc::ENODEV);
+        let start = format!("no interface named {name:?}: ");
+        assert!(error.to_string().starts_with(&start), "{error}");
+        assert!(!exists(name));
+        assert!(set_mtu(name, 1500).is_err());
+    }
+    // Cut at the NUL or the colon these would be the loopback interface.
+    assert!(!exists(&format!("{LOOPBACK}\0x")));
+    assert!(!exists(&format!("{LOOPBACK}:x")));
+}
+
+#[test]
+fn the_loopback_interface() {
+    assert!(exists(LOOPBACK));
+    let lo = HostInterface::read(LOOPBACK).unwrap();
+    println!("{lo:?}");
+    assert_eq!(lo.name, LOOPBACK);
+    assert!(lo.ifindex > 0);
+    assert_eq!(lo.mac, [0; 6]);
+    assert!(lo.mtu > 0);
+    assert!(lo.full_duplex);
+    assert_eq!(lo.numa_node, None);
+    assert!(lo.n_rx_queues >= 1 && lo.n_tx_queues >= 1);
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::process::Command;
+    use std::time::{Duration, Instant};
+
+    use super::super::*;
+
+    /// A pair of veths, gone when dropped.
+    struct VethPair {
+        near: String,
+        far: String,
+    }
+
+    impl VethPair {
+        /// None, with the reason printed, where the test may not make interfaces.
+        fn new(tag: char) -> Option<VethPair> {
+            let pid = std::process::id();
+            let (near, far) = (format!("nif{tag}{pid}"), format!("nig{tag}{pid}"));
+            let args = ["link", "add", &near, "type", "veth", "peer", "name", &far];
+            match Command::new("ip").args(args).output() {
+                Ok(output) if output.status.success() => Some(VethPair { near, far }),
+                Ok(output) => {
+                    let reason = String::from_utf8_lossy(&output.stderr);
+                    println!("skipped: cannot make a veth pair: {}", reason.trim());
+                    None
+                }
+                Err(error) => {
+                    println!("skipped: cannot run ip: {error}");
+                    None
+                }
+            }
+        }
+    }
+
+    impl Drop for VethPair {
+        fn drop(&mut self) {
+            let _ = Command::new("ip")
+                .args(["link", "del", &self.near])
+                .status();
+        }
+    }
+
+    #[test]
+    fn what_is_set_is_read_back() {
+        let Some(veth) = VethPair::new('a') else {
+            return;
+        };
+        let before = HostInterface::read(&veth.near).unwrap();
+        println!("{before:?}");
+        assert!(!before.up && !before.carrier && !before.promisc);
+        assert_eq!(before.mtu, 1500);
+        assert_eq!(before.driver, "veth");
+        assert_eq!(before.numa_node, None);
+        assert!(before.n_rx_queues >= 1 && before.n_tx_queues >= 1);
+
+        let mac = [0x02, 0, 0, 0xfe, 0x80, 0xff];
+        set_mtu(&veth.near, 1400).unwrap();
+        set_mac(&veth.near, mac).unwrap();
+        set_flags(&veth.near, true, true).unwrap();
+        set_flags(&veth.far, true, false).unwrap();
+
+        let near = HostInterface::read(&veth.near).unwrap();
+        println!("{near:?}");
+        assert_eq!((near.mtu, near.mac), (1400, mac));
+        assert!(near.up && near.promisc && near.carrier && near.full_duplex);
+        assert_eq!(near.speed_mbps, 10_000);
+        assert_eq!(near.ifindex, before.ifindex);
+        let far = HostInterface::read(&veth.far).unwrap();
+        assert!(far.up && !far.promisc);
+
+        set_flags(&veth.far, false, false).unwrap();
+        // The kernel tells of a lost carrier when it gets round to it, within about a second.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let cut = loop {
+            let cut = HostInterface::read(&veth.near).unwrap();
+            if !cut.carrier || Instant::now() > deadline {
+                break cut;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        assert!(cut.up && !cut.carrier);
+        if let (Some(then), Some(now)) = (near.carrier_changes, cut.carrier_changes) {
+            assert!(now > then, "{then} {now}");
+        }
+        set_flags(&veth.near, true, false).unwrap();
+        set_flags(&veth.near, true, false).unwrap();
+        assert!(!HostInterface::read(&veth.near).unwrap().promisc);
+    }
+
+    #[test]
+    fn the_driver_refuses_a_bad_mtu_and_says_why() {
+        let Some(veth) = VethPair::new('b') else {
+            return;
+        };
+        for mtu in [1, u32::MAX] {
+            let error = set_mtu(&veth.near, mtu).unwrap_err();
+            assert_eq!(error.errno(), libc::EINVAL);
+            let start = format!("interface {:?}: cannot set its MTU to {mtu}: ", veth.near);
+            assert!(error.to_string().starts_with(&start), "{error}");
+        }
+        assert_eq!(HostInterface::read(&veth.near).unwrap().mtu, 1500);
+    }
+
+    #[test]
+    fn a_vanished_interface_is_enodev_and_a_new_one_has_a_new_index() {
+        let Some(veth) = VethPair::new('c') else {
+            return;
+        };
+        let first = HostInterface::read(&veth.near).unwrap().ifindex;
+        let far = veth.far.clone();
+        drop(veth);
+        let error = HostInterface::read(&far).unwrap_err();
+        assert_eq!(error.errno(), libc::ENODEV);
+        let Some(veth) = VethPair::new('c') else {
+            return;
+        };
+        assert_ne!(HostInterface::read(&veth.near).unwrap().ifindex, first);
+    }
+}

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Magazines of packets, the depot that threads exchange them with, and a thread's cache of two.
+//!
+//! This is the magazine layer of J. Bonwick and J. Adams, "Magazines and Vmem: Extending the Slab
+//! Allocator to Many CPUs and Arbitrary Resources", USENIX ATC 2001, section 3:
+//!
+//! 1. A thread takes packets from its `loaded` magazine and puts packets into it.
+//! 2. Taking from an empty one, or putting into a full one: swap `loaded` and `previous` if that
+//!    helps (it does not, if `previous` is in the same state).
+//! 3. Else exchange `previous` with the depot, an empty one for a full one or the other way round,
+//!    under the depot's lock, and swap. So between two visits to the depot lie at least
+//!    [`MAGAZINE`] operations, and a thread that goes up and down around a boundary makes none.
+//! 4. Threads without a cache take and put single packets through `loose`, the depot's only
+//!    magazine that is neither full nor empty.
+//!
+//! No magazine is ever made under the lock: there are as many as all packets fill, one for `loose`,
+//! and two for each cache. A thread with a full magazine to give then always finds an empty one: if
+//! there were none, the full ones alone would hold more packets than there are.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use super::header::{Packet, Slab};
+use crate::index::OwnedBuf;
+use crate::sync::Mutex;
+
+/// Packets in a magazine: two bursts of OVS. In models few, so that magazines change hands often.
+pub const MAGAZINE: usize = if cfg!(shuttle) { 2 } else { 64 };
+
+/// A stack of at most [`MAGAZINE`] packets.
+pub struct Magazine(Vec<Packet>);
+
+impl Magazine {
+    fn new() -> Magazine {
+        Magazine(Vec::with_capacity(MAGAZINE))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn is_full(&self) -> bool {
+        // Made with this capacity: `push` needs no check of its own then.
+        self.0.len() == self.0.capacity()
+    }
+}
+
+/// What the lock of a pool protects.
+#[derive(Default)]
+pub struct Depot {
+    full: Vec<Magazine>,
+    empty: Vec<Magazine>,
+    loose: Vec<Packet>,
+    /// Packets without a buffer, left by ports that closed.
+    spares: Vec<Packet>,
+    /// Memory of all packets of the pool.
+    slabs: Vec<Slab>,
+    /// Packets with a buffer, wherever they are.
+    total: usize,
+    /// Magazines that exist, in threads too.
+    magazines: usize,
+    /// Fill of each thread's cache, for `netmap/show`.
+    caches: Vec<Arc<AtomicUsize>>,
+    /// Open ports.
+    pub ports: usize,
+    /// Buffers that closed ports brought and that were in flight then.
+    pub owed: usize,
+}
+
+impl Depot {
+    /// Packets in the depot.
+    pub fn free(&self) -> usize {
+        let full: usize = self.full.iter().map(|magazine| magazine.0.len()).sum();
+        full + self.loose.len()
+    }
+
+    /// Packets with a buffer, wherever they are.
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
+    /// Packets in caches of threads.
+    pub fn cached(&self) -> usize {
+        let fill = |cache: &Arc<AtomicUsize>| cache.load(Ordering::Relaxed);
+        self.caches.iter().map(fill).sum()
+    }
+
+    /// Packets that OVS has.
+    pub fn in_flight(&self) -> usize {
+        self.slabs.iter().map(Slab::in_flight).sum()
+    }
+
+    /// Whether no port is open and every packet is back.
+    pub fn is_idle(&self) -> bool {
+        self.ports == 0 && self.free() == self.total
+    }
+
+    /// Spares at hand.
+    pub fn n_spares(&self) -> usize {
+        self.spares.len()
+    }
+
+    /// Adds spares and the memory they lie in.
+    pub fn add_spares(&mut self, slab: Slab, packets: Vec<Packet>) {
+        self.slabs.push(slab);
+        self.spares.extend(packets);
+    }
+
+    /// Makes packets of spares and `bufs`. There must be spares enough.
+    pub fn add(&mut self, bufs: Vec<OwnedBuf>) {
+        self.total += bufs.len();
+        self.make_magazines(self.total.div_ceil(MAGAZINE) + 1 + 2 * self.caches.len());
+        for buf in bufs {
+            let mut packet = self.spares.pop().expect("a spare for each buffer");
+            packet.put_buf(buf);
+            self.put(packet);
+        }
+    }
+
+    /// Makes spares of at most `n` free packets and returns their buffers.
+    pub fn remove(&mut self, n: usize) -> Vec<OwnedBuf> {
+        let n = n.min(self.free());
+        let mut bufs = Vec::with_capacity(n);
+        while bufs.len() < n
+            && let Some(mut packet) = self.take()
+        {
+            bufs.push(packet.take_buf());
+            self.spares.push(packet);
+        }
+        self.total -= bufs.len();
+        bufs
+    }
+
+    /// Step 4: one packet out.
+    pub fn take(&mut self) -> Option<Packet> {
+        if self.loose.is_empty() {
+            let full = self.full.pop()?;
+            let empty = std::mem::replace(&mut self.loose, full.0);
+            self.empty.push(Magazine(empty));
+        }
+        self.loose.pop()
+    }
+
+    /// Step 4: one packet in.
+    pub fn put(&mut self, packet: Packet) {
+        if self.loose.len() >= MAGAZINE {
+            let empty = self.empty.pop().unwrap_or_else(Magazine::new);
+            let full = std::mem::replace(&mut self.loose, empty.0);
+            self.full.push(Magazine(full));
+        }
+        self.loose.push(packet);
+    }
+
+    /// Counts a new cache in, two magazines included, and gives it the place to note its fill.
+    fn register_cache(&mut self) -> Arc<AtomicUsize> {
+        let fill = Arc::new(AtomicUsize::new(0));
+        self.caches.push(Arc::clone(&fill));
+        self.magazines += 2;
+        self.reserve();
+        fill
+    }
+
+    /// Takes all packets of a cache that is about to go.
+    fn flush(&mut self, cache: &mut Cache) {
+        for magazine in [&mut cache.loaded, &mut cache.previous] {
+            for packet in magazine.0.drain(..) {
+                self.put(packet);
+            }
+        }
+        self.caches.retain(|fill| !Arc::ptr_eq(fill, &cache.fill));
+        self.magazines -= 2;
+    }
+
+    /// Brings the number of magazines up to `n`, so that no `Vec` here grows later.
+    fn make_magazines(&mut self, n: usize) {
+        if self.loose.capacity() == 0 {
+            self.loose = Magazine::new().0;
+            self.magazines = 1;
+        }
+        while self.magazines < n {
+            self.empty.push(Magazine::new());
+            self.magazines += 1;
+        }
+        self.reserve();
+    }
+
+    fn reserve(&mut self) {
+        self.full.reserve(self.magazines);
+        self.empty.reserve(self.magazines);
+    }
+
+    /// Step 3: an empty magazine for a full one, or for whatever there is.
+    fn exchange_empty(&mut self, magazine: &mut Magazine) {
+        if let Some(full) = self.full.pop() {
+            self.empty.push(std::mem::replace(magazine, full));
+        } else {
+            std::mem::swap(&mut self.loose, &mut magazine.0);
+        }
+    }
+
+    /// Step 3: a full magazine for an empty one.
+    fn exchange_full(&mut self, magazine: &mut Magazine) {
+        let empty = self.empty.pop().unwrap_or_else(Magazine::new);
+        self.full.push(std::mem::replace(magazine, empty));
+    }
+}
+
+/// The packets that a thread keeps for itself: steps 1 to 3.
+pub struct Cache {
+    pool_id: u64,
+    loaded: Magazine,
+    previous: Magazine,
+    fill: Arc<AtomicUsize>,
+    /// Weak, so that an empty cache does not keep a region mapped: a pool that has packets in a
+    /// cache is not idle, so it is alive.
+    depot: Weak<Mutex<Depot>>,
+}
+
+impl Cache {
+    /// A cache of the pool `pool_id`, whose depot is `depot`.
+    pub fn new(pool_id: u64, depot: &Arc<Mutex<Depot>>) -> Cache {
+        Cache {
+            pool_id,
+            loaded: Magazine::new(),
+            previous: Magazine::new(),
+            fill: depot.lock().register_cache(),
+            depot: Arc::downgrade(depot),
+        }
+    }
+
+    /// Which pool's packets it has.
+    #[inline]
+    pub fn pool_id(&self) -> u64 {
+        self.pool_id
+    }
+
+    /// Moves packets to `hand` until that has `n`, or there are no more.
+    #[inline]
+    pub fn take(&mut self, hand: &mut Vec<Packet>, n: usize) {
+        while hand.len() < n {
+            let loaded = &mut self.loaded.0;
+            let keep = loaded.len().saturating_sub(n - hand.len());
+            hand.extend(loaded.drain(keep..));
+            if hand.len() < n {
+                match self.pop_slow() {
+                    Some(packet) => hand.push(packet),
+                    None => break,
+                }
+            }
+        }
+    }
+
+    /// Puts packets back.
+    #[inline]
+    pub fn put(&mut self, packets: impl Iterator<Item = Packet>) {
+        for packet in packets {
+            self.push(packet);
+        }
+    }
+
+    /// Puts a packet back.
+    #[inline]
+    pub fn push(&mut self, packet: Packet) {
+        if self.loaded.is_full() {
+            self.make_room();
+        }
+        self.loaded.0.push(packet);
+    }
+
+    /// Tells `netmap/show` how many packets are here; once a burst.
+    #[inline]
+    pub fn publish_fill(&self) {
+        let fill = self.loaded.0.len() + self.previous.0.len();
+        self.fill.store(fill, Ordering::Relaxed);
+    }
+
+    /// Steps 2 and 3, with `loaded` empty.
+    #[cold]
+    fn pop_slow(&mut self) -> Option<Packet> {
+        if self.previous.is_empty() {
+            let depot = self.depot.upgrade()?;
+            depot.lock().exchange_empty(&mut self.previous);
+        }
+        std::mem::swap(&mut self.loaded, &mut self.previous);
+        self.loaded.0.pop()
+    }
+
+    #[cold]
+    fn make_room(&mut self) {
+        // `previous` is either full or empty: whatever `exchange_empty` brought is loaded at once.
+        if self.previous.is_full()
+            && let Some(depot) = self.depot.upgrade()
+        {
+            depot.lock().exchange_full(&mut self.previous);
+        }
+        std::mem::swap(&mut self.loaded, &mut self.previous);
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        if let Some(depot) = self.depot.upgrade() {
+            depot.lock().flush(self);
+        }
+    }
+}

@@ -1,0 +1,507 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A port: its rings split into queues, its options, its counters; open and close.
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::clock;
+use crate::config;
+use crate::counters::{RxCounters, TxCounters};
+use crate::engine::{self, EnginePort, HEADROOM, OpenRequest, Opened, RingPair, SyncedRing};
+use crate::error::{Error, Result};
+use crate::exclusive::Exclusive;
+use crate::link::{Link, LinkMonitor};
+use crate::name::PortName;
+use crate::netif;
+use crate::pool::{PacketLayout, Pool};
+use crate::rx::RxQueue;
+use crate::throttle::Interval;
+use crate::tx::TxQueue;
+
+/// Most microseconds between two syncs of an idle ring that make sense: a second.
+pub const MAX_RXSYNC_INTERVAL_US: u64 = 1_000_000;
+
+/// Counters of a port.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub struct Stats {
+    /// Frames received.
+    pub rx_packets: u64,
+    /// Their bytes.
+    pub rx_bytes: u64,
+    /// Frames put into a ring to be sent.
+    pub tx_packets: u64,
+    /// Their bytes.
+    pub tx_bytes: u64,
+    /// Frames that came and were dropped, for whatever reason.
+    pub rx_dropped: u64,
+    /// Frames that were to be sent and were dropped, for whatever reason.
+    pub tx_dropped: u64,
+    /// Bad slots, bad rings and failed syncs on receive.
+    pub rx_errors: u64,
+    /// Bad slots, bad rings and failed syncs on send.
+    pub tx_errors: u64,
+    /// Frames received with a length that is too long or cannot be.
+    pub rx_length_errors: u64,
+    /// Times that received frames had to wait for a free packet.
+    pub rx_over_errors: u64,
+}
+
+/// What a port is opened with.
+#[derive(Debug, Clone)]
+pub struct PortConfig<'a> {
+    /// The netmap port.
+    pub name: &'a str,
+    /// The interface in OVS, for messages.
+    pub owner: &'a str,
+    /// Receive queues; 0 for the default of one.
+    pub n_rxq: u32,
+    /// Transmit queues wanted; 0 for one. There are at most as many as rings.
+    pub n_txq: u32,
+    /// Microseconds between syncs of an idle ring; `None` for the global value.
+    pub rxsync_interval_us: Option<u64>,
+    /// What a null port delivers.
+    pub null_source: Option<&'a str>,
+    /// How packets are made.
+    pub packet: PacketLayout,
+}
+
+/// A receive queue as OVS holds it.
+pub struct RxHandle(Exclusive<RxQueue>);
+
+impl std::ops::Deref for RxHandle {
+    type Target = Exclusive<RxQueue>;
+
+    fn deref(&self) -> &Exclusive<RxQueue> {
+        &self.0
+    }
+}
+
+/// An open port.
+pub struct Port {
+    state: Arc<PortState>,
+    rxqs: Vec<RxHandle>,
+    txqs: Vec<Exclusive<TxQueue>>,
+    /// How many extra buffers it brought.
+    brought: usize,
+}
+
+/// What of a port may be read at any time, by any thread.
+pub struct PortState {
+    name: PortName,
+    owner: String,
+    pool: Arc<Pool>,
+    interval: Interval,
+    /// No interval of its own: it follows the global one.
+    follows_global: AtomicBool,
+    link: Mutex<LinkMonitor>,
+    /// As [`LinkMonitor::max_frame`], for the transmit queues.
+    max_frame: Arc<AtomicU32>,
+    /// `None` when the port is closed.
+    engine: Mutex<Option<Box<dyn EnginePort>>>,
+    /// By queue.
+    rx: Vec<QueueState<RxCounters>>,
+    /// By queue.
+    tx: Vec<QueueState<TxCounters>>,
+}
+
+/// What of a queue may be read at any time.
+pub struct QueueState<C> {
+    /// Slots of each of its rings.
+    pub slots: Vec<u32>,
+    /// Counters; a receive queue has one set a ring.
+    pub counters: Vec<Arc<C>>,
+}
+
+/// All open ports, oldest first.
+static PORTS: Mutex<Vec<Arc<PortState>>> = Mutex::new(Vec::new());
+
+/// All open ports, oldest first.
+pub fn ports() -> Vec<Arc<PortState>> {
+    PORTS.lock().clone()
+}
+
+/// Makes all ports without an interval of their own follow the configuration.
+pub fn follow_global_interval() {
+    for port in ports() {
+        if port.follows_global.load(Ordering::Relaxed) {
+            port.interval.set(global_ticks());
+        }
+    }
+}
+
+fn global_ticks() -> u64 {
+    clock::us_to_ticks(config::current().rxsync_interval_us)
+}
+
+impl Port {
+    /// Opens a port.
+    pub fn open(wanted: &PortConfig<'_>) -> Result<Port> {
+        let name = PortName::parse_on_host(wanted.name, netif::exists)?;
+        if let Some(other) = ports().iter().find(|port| port.name == name) {
+            return Err(Error::new(
+                libc::EBUSY,
+                format!("{name}: already open as interface {}", other.owner),
+            ));
+        }
+        let interval = Interval::new(0);
+        set_interval(&interval, wanted.rxsync_interval_us)?;
+        let config = config::current();
+        let n_rxq = wanted.n_rxq.max(1);
+        let opened = engine::open(
+            config.engine,
+            &OpenRequest {
+                name: &name,
+                rings: n_rxq,
+                extra_bufs: config.extra_bufs,
+                region_bufs: config.region_bufs,
+                buf_size: config.buf_size,
+                null_source: wanted.null_source,
+            },
+        )?;
+        let available = opened.rings.iter().filter(|pair| pair.rx.is_some()).count();
+        if n_rxq as usize > available {
+            close(opened.port, opened.extra, opened.rings);
+            return Err(Error::new(
+                libc::EINVAL,
+                format!(
+                    "n_rxq={n_rxq}: expected 1 to {available}, which is how many receive rings \
+                     {name} has"
+                ),
+            ));
+        }
+        Port::assemble(wanted, name, interval, opened, n_rxq as usize)
+    }
+
+    /// Splits the rings of an open port into queues.
+    fn assemble(
+        wanted: &PortConfig<'_>,
+        name: PortName,
+        interval: Interval,
+        opened: Opened,
+        n_rxq: usize,
+    ) -> Result<Port> {
+        let Opened {
+            region,
+            rings,
+            extra,
+            port: engine,
+        } = opened;
+        let largest = region.buf_size() - HEADROOM.min(region.buf_size() / 2);
+        let prepared = LinkMonitor::new(&name.to_string(), engine.host_interface(), largest)
+            .and_then(|link| Ok((link, Pool::of(&region)?)));
+        let (link, pool) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                close(engine, extra, rings);
+                return Err(error);
+            }
+        };
+        let max_frame = Arc::new(AtomicU32::new(link.max_frame()));
+        let brought = extra.len();
+        pool.port_opened(extra, wanted.packet);
+
+        let (rx_rings, tx_rings) = split(rings);
+        let mut rxqs = Vec::new();
+        let mut rx = Vec::new();
+        for rings in deal(rx_rings, n_rxq) {
+            let mut queue = RxQueue::new(Arc::clone(&pool));
+            rx.push(QueueState {
+                slots: rings.iter().map(|r| r.ring.num_slots()).collect(),
+                counters: rings
+                    .into_iter()
+                    .map(|ring| queue.add_ring(ring, &interval))
+                    .collect(),
+            });
+            rxqs.push(RxHandle(Exclusive::new(queue)));
+        }
+        let n_txq = (wanted.n_txq.max(1) as usize).min(tx_rings.len());
+        let mut txqs = Vec::new();
+        let mut tx = Vec::new();
+        for rings in deal(tx_rings, n_txq) {
+            let slots = rings.iter().map(|r| r.ring.num_slots()).collect();
+            let queue = TxQueue::new(Arc::clone(&pool), rings, Arc::clone(&max_frame));
+            tx.push(QueueState {
+                slots,
+                counters: vec![queue.counters()],
+            });
+            txqs.push(Exclusive::new(queue));
+        }
+        let state = Arc::new(PortState {
+            name,
+            owner: wanted.owner.to_owned(),
+            pool,
+            interval,
+            follows_global: AtomicBool::new(wanted.rxsync_interval_us.is_none()),
+            link: Mutex::new(link),
+            max_frame,
+            engine: Mutex::new(Some(engine)),
+            rx,
+            tx,
+        });
+        PORTS.lock().push(Arc::clone(&state));
+        log::info!("{}", state.describe());
+        Ok(Port {
+            state,
+            rxqs,
+            txqs,
+            brought,
+        })
+    }
+
+    /// What may be read of it at any time.
+    pub fn state(&self) -> &PortState {
+        &self.state
+    }
+
+    /// Its receive queues.
+    pub fn rxqs(&self) -> &[RxHandle] {
+        &self.rxqs
+    }
+
+    /// Its transmit queues.
+    pub fn txqs(&self) -> &[Exclusive<TxQueue>] {
+        &self.txqs
+    }
+}
+
+impl Drop for Port {
+    /// Closes the port. Packets that OVS still holds stay valid.
+    fn drop(&mut self) {
+        PORTS.lock().retain(|port| !Arc::ptr_eq(port, &self.state));
+        // The rings go first: the engine takes their buffers back when it closes.
+        self.rxqs.clear();
+        self.txqs.clear();
+        let pool = &self.state.pool;
+        let extra = pool.port_closed(self.brought);
+        let engine = self.state.engine.lock().take();
+        if let Some(engine) = engine {
+            engine.close(extra);
+        }
+        Arc::clone(pool).retire();
+        log::info!("{}: closed {}", self.state.owner, self.state.name);
+    }
+}
+
+impl PortState {
+    /// The port's name.
+    pub fn name(&self) -> &PortName {
+        &self.name
+    }
+
+    /// The interface in OVS.
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// Where its packets come from.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Its receive queues.
+    pub fn rx(&self) -> &[QueueState<RxCounters>] {
+        &self.rx
+    }
+
+    /// Its transmit queues.
+    pub fn tx(&self) -> &[QueueState<TxCounters>] {
+        &self.tx
+    }
+
+    /// Slots of all its rings.
+    pub fn slots(&self) -> u32 {
+        let rx = self.rx.iter().flat_map(|q| &q.slots);
+        let tx = self.tx.iter().flat_map(|q| &q.slots);
+        rx.chain(tx).sum()
+    }
+
+    /// Microseconds between syncs of an idle ring.
+    pub fn rxsync_interval_us(&self) -> u64 {
+        clock::ticks_to_us(self.interval.get())
+    }
+
+    /// Changes them; `None` follows the global value.
+    pub fn set_rxsync_interval_us(&self, us: Option<u64>) -> Result<()> {
+        set_interval(&self.interval, us)?;
+        self.follows_global.store(us.is_none(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The link, as of the last [`PortState::refresh`].
+    pub fn link(&self) -> Link {
+        self.link.lock().link()
+    }
+
+    /// Reads the link's state anew. True when it changed.
+    pub fn refresh(&self) -> bool {
+        let mut link = self.link.lock();
+        let old_fault = link.fault();
+        let changed = link.refresh();
+        self.max_frame.store(link.max_frame(), Ordering::Relaxed);
+        if let Some(fault) = link
+            .fault()
+            .filter(|fault| Some(fault) != old_fault.as_ref())
+        {
+            log::warn!("{}: {fault}", self.owner);
+        }
+        changed
+    }
+
+    /// Whether the host interface was replaced by another of the same name.
+    pub fn needs_reopen(&self) -> bool {
+        self.link.lock().needs_reopen()
+    }
+
+    /// What keeps the port from working as its interface is now, for the user.
+    pub fn fault(&self) -> Option<String> {
+        self.link.lock().fault()
+    }
+
+    /// Sets the MTU.
+    pub fn set_mtu(&self, mtu: u32) -> Result<()> {
+        let mut link = self.link.lock();
+        link.set_mtu(mtu)?;
+        self.max_frame.store(link.max_frame(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Sets the MAC address.
+    pub fn set_mac(&self, mac: [u8; 6]) -> Result<()> {
+        self.link.lock().set_mac(mac)
+    }
+
+    /// Sets interface flags.
+    pub fn set_flags(&self, up: bool, promisc: bool) -> Result<()> {
+        self.link.lock().set_flags(up, promisc)
+    }
+
+    /// How it was opened, as keys and values.
+    pub fn status(&self) -> Vec<(&'static str, String)> {
+        let mut status = vec![
+            ("port", self.name.to_string()),
+            ("region", self.pool.id().to_string()),
+            ("n_rxq", self.rx.len().to_string()),
+            ("n_txq", self.tx.len().to_string()),
+            ("rxsync-intval", self.rxsync_interval_us().to_string()),
+        ];
+        if let Some(engine) = &*self.engine.lock() {
+            status.insert(1, ("engine", engine.engine().into()));
+            status.extend(engine.status());
+        }
+        status
+    }
+
+    /// Drops that the engine's other side counted.
+    pub fn engine_drops(&self) -> Vec<(&'static str, u64)> {
+        let engine = self.engine.lock();
+        engine.as_ref().map_or_else(Vec::new, |e| e.drops())
+    }
+
+    /// Sums over all queues.
+    pub fn stats(&self) -> Stats {
+        let mut stats = Stats::default();
+        for c in self.rx.iter().flat_map(|queue| &queue.counters) {
+            let bad_slots = c.bad_index.get() + c.bad_length.get();
+            stats.rx_packets += c.packets.get();
+            stats.rx_bytes += c.bytes.get();
+            stats.rx_dropped += c.dropped();
+            stats.rx_errors += bad_slots + c.bad_ring.get() + c.sync_errors.get();
+            stats.rx_length_errors += c.bad_length.get() + c.too_long.get();
+            stats.rx_over_errors += c.no_buffer.get();
+        }
+        for c in self.tx.iter().flat_map(|queue| &queue.counters) {
+            stats.tx_packets += c.packets.get();
+            stats.tx_bytes += c.bytes.get();
+            stats.tx_dropped += c.dropped();
+            stats.tx_errors += c.bad_index.get() + c.bad_ring.get() + c.sync_errors.get();
+        }
+        for (name, count) in self.engine_drops() {
+            match name.starts_with("rx_") {
+                true => stats.rx_dropped += count,
+                false => stats.tx_dropped += count,
+            }
+        }
+        stats
+    }
+
+    /// Every counter of every queue, by name, and the engine's drops, whose names would otherwise be
+    /// those of counters that every interface of OVS has.
+    pub fn counters(&self) -> Vec<(String, u64)> {
+        let rx = self.rx.iter().enumerate().flat_map(|(i, queue)| {
+            let list = sum(queue.counters.iter().map(|c| c.list()));
+            list.into_iter()
+                .map(move |(name, n)| (format!("rxq{i}_{name}"), n))
+        });
+        let tx = self.tx.iter().enumerate().flat_map(|(i, queue)| {
+            let list = sum(queue.counters.iter().map(|c| c.list()));
+            list.into_iter()
+                .map(move |(name, n)| (format!("txq{i}_{name}"), n))
+        });
+        let drops = self.engine_drops().into_iter();
+        rx.chain(tx)
+            .chain(drops.map(|(name, n)| (format!("engine_{name}"), n)))
+            .collect()
+    }
+
+    /// One line: the interface and its status.
+    pub fn describe(&self) -> String {
+        let status = self.status().into_iter();
+        let words: Vec<_> = status
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        format!("{}: {}", self.owner, words.join(" "))
+    }
+}
+
+/// Adds up lists of the same counters.
+pub fn sum(lists: impl Iterator<Item = Vec<(&'static str, u64)>>) -> Vec<(&'static str, u64)> {
+    let add = |mut sums: Vec<(&'static str, u64)>, list: Vec<(&'static str, u64)>| {
+        for (sum, (_, count)) in sums.iter_mut().zip(list) {
+            sum.1 += count;
+        }
+        sums
+    };
+    lists.reduce(add).unwrap_or_default()
+}
+
+fn set_interval(interval: &Interval, us: Option<u64>) -> Result<()> {
+    let ticks = match us {
+        None => global_ticks(),
+        Some(us) if us <= MAX_RXSYNC_INTERVAL_US => clock::us_to_ticks(us),
+        Some(us) => {
+            return Err(Error::new(
+                libc::EINVAL,
+                format!("rxsync-intval={us}: expected 0 to {MAX_RXSYNC_INTERVAL_US} microseconds"),
+            ));
+        }
+    };
+    interval.set(ticks);
+    Ok(())
+}
+
+/// Undoes an open.
+fn close(engine: Box<dyn EnginePort>, extra: Vec<crate::index::OwnedBuf>, rings: Vec<RingPair>) {
+    drop(rings);
+    engine.close(extra);
+}
+
+fn split(pairs: Vec<RingPair>) -> (Vec<SyncedRing>, Vec<SyncedRing>) {
+    let (rx, tx): (Vec<_>, Vec<_>) = pairs.into_iter().map(|pair| (pair.rx, pair.tx)).unzip();
+    (
+        rx.into_iter().flatten().collect(),
+        tx.into_iter().flatten().collect(),
+    )
+}
+
+/// Deals `rings` out to `n` queues, like cards.
+fn deal(rings: Vec<SyncedRing>, n: usize) -> Vec<Vec<SyncedRing>> {
+    let mut queues: Vec<Vec<SyncedRing>> = (0..n).map(|_| Vec::new()).collect();
+    for (i, ring) in rings.into_iter().enumerate() {
+        queues[i % n].push(ring);
+    }
+    queues
+}

@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A netmap ring in shared memory as a safe cursor over its slots.
+//!
+//! ```text
+//!            head          tail
+//!             v             v
+//!   | k | k | U | U | U | U | k | k |     U: ours until the next sync, k: the other side's
+//! ```
+//!
+//! What the ring says is never trusted: sizes are checked once, when the ring is opened, `head` and
+//! `tail` once a batch, and each slot is read once, as a value. Everything is read and written with
+//! relaxed atomic accesses of the field's own width, so a peer that writes meanwhile causes a bad
+//! value, not undefined behaviour.
+//!
+//! Ordering: netmap's kernel side touches the slots in `head..tail` only inside a sync call made by
+//! the ring's owner, in that same thread, so a batch needs no barrier. Engines of this crate whose
+//! other side is another thread put theirs into their sync ([`crate::engine`]).
+
+use std::any::Any;
+use std::mem::{offset_of, size_of};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use netmap_sys::netmap::{netmap_ring, netmap_slot};
+
+use crate::abi;
+use crate::index::Owner;
+
+/// Offset of the first slot in a ring.
+pub const SLOTS_OFFSET: usize = offset_of!(netmap_ring, slot);
+
+/// Largest ring accepted; netmap's own limit is lower (its `ring_size` pool).
+pub const MAX_SLOTS: u32 = 1 << 20;
+
+/// A slot, by value: same fields and layout as `struct netmap_slot`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C)]
+pub struct Slot {
+    /// Buffer index.
+    pub buf_idx: u32,
+    /// Bytes of the frame in this slot.
+    pub len: u16,
+    /// `NS_*` flags.
+    pub flags: u16,
+    /// Start of the frame in the buffer, in the bits of the ring's `offset_mask`.
+    pub ptr: u64,
+}
+
+const _: () = assert!(size_of::<Slot>() == 16 && size_of::<netmap_slot>() == 16);
+const _: () = assert!(offset_of!(Slot, len) == offset_of!(netmap_slot, len));
+const _: () = assert!(offset_of!(Slot, flags) == offset_of!(netmap_slot, flags));
+const _: () = assert!(offset_of!(Slot, ptr) == offset_of!(netmap_slot, ptr));
+
+impl Slot {
+    /// `buf_idx`, `len` and `flags` from the slot's first eight bytes, as one native-endian number.
+    #[inline]
+    fn from_words(first: u64, ptr: u64) -> Slot {
+        let (idx, len, flags) = if cfg!(target_endian = "big") {
+            (first >> 32, first >> 16, first)
+        } else {
+            (first, first >> 32, first >> 48)
+        };
+        Slot {
+            buf_idx: idx as u32,
+            len: len as u16,
+            flags: flags as u16,
+            ptr,
+        }
+    }
+
+    #[inline]
+    fn first_word(&self) -> u64 {
+        let (idx, len, flags) = (self.buf_idx as u64, self.len as u64, self.flags as u64);
+        if cfg!(target_endian = "big") {
+            idx << 32 | len << 16 | flags
+        } else {
+            idx | len << 32 | flags << 48
+        }
+    }
+}
+
+/// The ring's memory makes no sense: an index outside the ring, or a layout that does not fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadRing;
+
+/// One ring, held by the one thread that consumes and syncs it.
+pub struct Ring {
+    ring: NonNull<u8>,
+    num_slots: u32,
+    offset_mask: u64,
+    max_offset: u32,
+    /// Bits that are 0 in each offset: the alignment, a power of two, less one.
+    unaligned: u32,
+    owner: Owner,
+    /// Keeps the ring's memory mapped.
+    memory: Arc<dyn Any + Send + Sync>,
+}
+
+// SAFETY: a. the memory lives as long as `memory`, on no particular thread; b. all access is by
+// atomics, so two handles on two threads cannot race (only the values could, and they are checked).
+#[allow(unsafe_code)]
+unsafe impl Send for Ring {}
+
+impl Ring {
+    /// The ring at `ring`, whose slots' buffers are held by `owner`. `max_offset` is the largest
+    /// offset of a frame in its buffer that the other side takes; 0 when frames start at the base.
+    ///
+    /// Errors with [`BadRing`] when the ring does not fit into `size` bytes.
+    ///
+    /// # Safety
+    ///
+    /// a. `size` bytes at `ring` are readable and writable as long as `memory` lives.
+    /// b. `ring` is aligned to 8 bytes and no Rust reference to those bytes exists.
+    #[allow(unsafe_code)]
+    pub unsafe fn new(
+        ring: NonNull<u8>,
+        size: usize,
+        owner: Owner,
+        max_offset: u32,
+        memory: Arc<dyn Any + Send + Sync>,
+    ) -> Result<Ring, BadRing> {
+        if size < SLOTS_OFFSET || !(ring.as_ptr() as usize).is_multiple_of(8) {
+            return Err(BadRing);
+        }
+        let mut opened = Ring {
+            ring,
+            num_slots: 0,
+            offset_mask: 0,
+            max_offset: 0,
+            unaligned: 0,
+            owner,
+            memory,
+        };
+        let num_slots = opened
+            .u32_at(offset_of!(netmap_ring, num_slots))
+            .load(Ordering::Relaxed);
+        let room = (size - SLOTS_OFFSET) / size_of::<Slot>();
+        if !(2..=MAX_SLOTS).contains(&num_slots) || num_slots as usize > room {
+            return Err(BadRing);
+        }
+        opened.num_slots = num_slots;
+        opened.offset_mask = opened.u64_at(abi::RING_OFFSET_MASK).load(Ordering::Relaxed);
+        if opened.offset_mask != 0 {
+            opened.max_offset = max_offset;
+        }
+        Ok(opened)
+    }
+
+    /// A second handle on the same ring, for an engine that plays the other side.
+    pub fn other_side(&self) -> Ring {
+        Ring {
+            memory: Arc::clone(&self.memory),
+            ..*self
+        }
+    }
+
+    /// Number of slots.
+    #[inline]
+    pub fn num_slots(&self) -> u32 {
+        self.num_slots
+    }
+
+    /// Who holds the buffers of this ring's slots.
+    #[inline]
+    pub fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    /// From now on frames may start only at multiples of `alignment`, a power of two.
+    pub fn set_offset_alignment(&mut self, alignment: u32) {
+        self.unaligned = alignment.next_power_of_two() - 1;
+    }
+
+    /// Whether a frame may start at `offset` in its buffer.
+    #[inline]
+    pub fn takes_offset(&self, offset: u32) -> bool {
+        offset <= self.max_offset && offset & self.unaligned == 0
+    }
+
+    /// Largest offset at which a frame may start in its buffer.
+    #[inline]
+    pub fn max_offset(&self) -> u32 {
+        self.max_offset
+    }
+
+    /// Offset of a slot's frame in its buffer.
+    #[inline]
+    pub fn offset_of(&self, slot: &Slot) -> u64 {
+        slot.ptr & self.offset_mask
+    }
+
+    /// `slot.ptr` with the offset replaced.
+    #[inline]
+    pub fn with_offset(&self, ptr: u64, offset: u32) -> u64 {
+        (ptr & !self.offset_mask) | (offset as u64 & self.offset_mask)
+    }
+
+    /// First slot that is ours (u).
+    #[inline]
+    pub fn head(&self) -> u32 {
+        self.u32_at(offset_of!(netmap_ring, head))
+            .load(Ordering::Relaxed)
+    }
+
+    /// First slot that is not (k).
+    #[inline]
+    pub fn tail(&self) -> u32 {
+        self.u32_at(offset_of!(netmap_ring, tail))
+            .load(Ordering::Relaxed)
+    }
+
+    /// Gives all slots before `head` to the other side at the next sync (u).
+    #[inline]
+    pub fn set_head(&self, head: u32) {
+        // `cur` only matters to poll(2); netmap wants it between head and tail.
+        self.u32_at(offset_of!(netmap_ring, cur))
+            .store(head, Ordering::Relaxed);
+        self.u32_at(offset_of!(netmap_ring, head))
+            .store(head, Ordering::Relaxed);
+    }
+
+    /// Moves `tail`: for engines, which play the kernel (k).
+    #[inline]
+    pub fn set_tail(&self, tail: u32) {
+        self.u32_at(offset_of!(netmap_ring, tail))
+            .store(tail, Ordering::Relaxed);
+    }
+
+    /// Writes the 32-bit word at byte `offset` of the ring, header and constants included, as a hostile
+    /// peer may do it. For tests; no effect beyond the end of the ring.
+    pub fn scribble(&self, offset: usize, value: u32) {
+        let size = SLOTS_OFFSET + self.num_slots as usize * size_of::<Slot>();
+        if offset.is_multiple_of(4) && offset < size {
+            self.u32_at(offset).store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// Sets both ends: for engines, when the owner's make no sense.
+    #[inline]
+    pub fn reset(&self, head: u32, tail: u32) {
+        self.set_head(head);
+        self.set_tail(tail);
+    }
+
+    /// `head` and `tail`, if both lie in the ring.
+    #[inline]
+    pub fn checked_window(&self) -> Result<(u32, u32), BadRing> {
+        let (head, tail) = (self.head(), self.tail());
+        if head < self.num_slots && tail < self.num_slots {
+            Ok((head, tail))
+        } else {
+            Err(BadRing)
+        }
+    }
+
+    /// Position `by` slots after `pos`; both below the number of slots.
+    #[inline]
+    pub fn advance(&self, pos: u32, by: u32) -> u32 {
+        let next = pos + by;
+        if next >= self.num_slots {
+            next - self.num_slots
+        } else {
+            next
+        }
+    }
+
+    /// Slots from `from` up to, not including, `to`.
+    #[inline]
+    pub fn distance(&self, from: u32, to: u32) -> u32 {
+        if to >= from {
+            to - from
+        } else {
+            to + self.num_slots - from
+        }
+    }
+
+    /// As [`Ring::distance`], for a `to` that nobody checked.
+    #[inline]
+    pub fn distance_checked(&self, from: u32, to: u32) -> Option<u32> {
+        (to < self.num_slots).then(|| self.distance(from, to))
+    }
+
+    /// The slot at `pos`, read once.
+    #[inline]
+    pub fn slot(&self, pos: u32) -> Slot {
+        assert!(pos < self.num_slots, "slot outside the ring");
+        self.read(pos)
+    }
+
+    /// Writes the slot at `pos`.
+    #[inline]
+    pub fn put_slot(&self, pos: u32, slot: Slot) {
+        assert!(pos < self.num_slots, "slot outside the ring");
+        self.write(pos, slot);
+    }
+
+    /// What is ours now, to work on without touching the ring's header again.
+    #[inline]
+    pub fn batch(&mut self) -> Result<Batch<'_>, BadRing> {
+        let (head, tail) = self.checked_window()?;
+        let avail = self.distance(head, tail);
+        Ok(Batch {
+            ring: self,
+            head,
+            avail,
+        })
+    }
+
+    /// Reads slot `pos`, which the caller checked.
+    #[inline]
+    fn read(&self, pos: u32) -> Slot {
+        let at = SLOTS_OFFSET + pos as usize * size_of::<Slot>();
+        Slot::from_words(
+            self.u64_at(at).load(Ordering::Relaxed),
+            self.u64_at(at + 8).load(Ordering::Relaxed),
+        )
+    }
+
+    /// Writes slot `pos`, which the caller checked.
+    #[inline]
+    fn write(&self, pos: u32, slot: Slot) {
+        let at = SLOTS_OFFSET + pos as usize * size_of::<Slot>();
+        self.u64_at(at).store(slot.first_word(), Ordering::Relaxed);
+        self.u64_at(at + 8).store(slot.ptr, Ordering::Relaxed);
+    }
+
+    #[inline]
+    #[allow(unsafe_code)]
+    fn u32_at(&self, offset: usize) -> &AtomicU32 {
+        // SAFETY: callers pass offsets of header fields or of slots below `num_slots`: inside the
+        // memory of `new` a., aligned by `new` b., and only accessed by atomics.
+        unsafe { AtomicU32::from_ptr(self.ring.as_ptr().add(offset).cast()) }
+    }
+
+    #[inline]
+    #[allow(unsafe_code)]
+    fn u64_at(&self, offset: usize) -> &AtomicU64 {
+        // SAFETY: as in `u32_at`; slots and 64-bit fields are 8-byte aligned in the ABI.
+        unsafe { AtomicU64::from_ptr(self.ring.as_ptr().add(offset).cast()) }
+    }
+}
+
+/// The slots that were ours when the batch was made. [`Batch::commit`] gives the first of them
+/// away; a batch that is just dropped leaves the ring as it was.
+pub struct Batch<'a> {
+    ring: &'a mut Ring,
+    head: u32,
+    avail: u32,
+}
+
+impl Batch<'_> {
+    /// Number of slots.
+    #[inline]
+    pub fn avail(&self) -> u32 {
+        self.avail
+    }
+
+    /// The ring itself, for its constants.
+    #[inline]
+    pub fn ring(&self) -> &Ring {
+        self.ring
+    }
+
+    /// Slot `i` of the batch.
+    #[inline]
+    pub fn slot(&self, i: u32) -> Slot {
+        self.ring.read(self.pos(i))
+    }
+
+    /// Writes slot `i` of the batch.
+    #[inline]
+    pub fn put(&mut self, i: u32, slot: Slot) {
+        self.ring.write(self.pos(i), slot);
+    }
+
+    /// Gives the first `n` slots to the other side at the next sync.
+    #[inline]
+    pub fn commit(self, n: u32) {
+        debug_assert!(n <= self.avail);
+        self.ring.set_head(self.ring.advance(self.head, n));
+    }
+
+    /// Position of slot `i` in the ring: below the number of slots, since `head` is (checked when the
+    /// batch was made) and `i` is below `avail`, which is at most that number less one.
+    #[inline]
+    fn pos(&self, i: u32) -> u32 {
+        assert!(i < self.avail, "slot outside the batch");
+        self.ring.advance(self.head, i)
+    }
+}
