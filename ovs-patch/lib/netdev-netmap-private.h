@@ -1,0 +1,98 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Licensed under the Apache License, Version 2.0 (the "License");
+ * you may not use this file except in compliance with the License.
+ * You may obtain a copy of the License at:
+ *
+ *     http://www.apache.org/licenses/LICENSE-2.0
+ *
+ * Unless required by applicable law or agreed to in writing, software
+ * distributed under the License is distributed on an "AS IS" BASIS,
+ * WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ * See the License for the specific language governing permissions and
+ * limitations under the License.
+ */
+
+#ifndef NETDEV_NETMAP_PRIVATE_H
+#define NETDEV_NETMAP_PRIVATE_H 1
+
+/* Shared by netdev-netmap.c and netdev-netmap-link.c only. */
+
+#include "netdev-netmap.h"
+#include "netdev-provider.h"
+#include "netmap.h"
+#include "ovs-thread.h"
+#include "util.h"
+
+enum { NETMAP_MESSAGE_SIZE = 512 }; /* Room for a message of the library. */
+
+struct netdev_netmap {
+    struct netdev up;
+
+    /* The open port.  Changed only while the datapath does not use the netdev,
+     * thus rxq_recv() and send() read it without 'mutex'.  While it is null,
+     * the netdev has no queues, thus they are not called at all. */
+    struct netmap_port *port;
+
+    struct ovs_mutex mutex;     /* Protects all of the following. */
+
+    /* Configuration. */
+    char *port_name OVS_GUARDED;        /* Netmap port to open. */
+    char *source OVS_GUARDED;           /* Option "null-source", or null. */
+    int requested_n_rxq OVS_GUARDED;
+    int requested_n_txq OVS_GUARDED;
+    int rxsync_intval OVS_GUARDED;      /* In us, -1 for the global value. */
+    bool promisc OVS_GUARDED;           /* Promiscuous mode asked for? */
+    bool reopen OVS_GUARDED;            /* Does 'port' differ from these? */
+
+    /* State. */
+    bool opened OVS_GUARDED;            /* Was a port open at least once? */
+    char *error OVS_GUARDED;            /* For the database, or null. */
+    char *mtu_error OVS_GUARDED;        /* Likewise, about "mtu_request". */
+    long long int retry_time OVS_GUARDED; /* Do not open again before. */
+    struct netmap_stats old_stats OVS_GUARDED; /* Of ports closed before. */
+    uint64_t old_resets OVS_GUARDED;    /* Likewise, carrier resets. */
+};
+
+static inline struct netdev_netmap *
+netdev_netmap_cast(const struct netdev *netdev)
+{
+    ovs_assert(netdev->netdev_class == &netdev_netmap_class);
+    return CONTAINER_OF(netdev, struct netdev_netmap, up);
+}
+
+/* Functions of the class in netdev-netmap-link.c. */
+int netdev_netmap_get_numa_id(const struct netdev *);
+int netdev_netmap_get_carrier(const struct netdev *, bool *carrier);
+long long int netdev_netmap_get_carrier_resets(const struct netdev *);
+int netdev_netmap_get_ifindex(const struct netdev *);
+int netdev_netmap_get_mtu(const struct netdev *, int *mtup);
+int netdev_netmap_set_mtu(struct netdev *, int mtu);
+int netdev_netmap_get_etheraddr(const struct netdev *, struct eth_addr *mac);
+int netdev_netmap_set_etheraddr(struct netdev *, const struct eth_addr mac);
+int netdev_netmap_update_flags(struct netdev *, enum netdev_flags off,
+                               enum netdev_flags on,
+                               enum netdev_flags *old_flags);
+int netdev_netmap_get_features(const struct netdev *,
+                               enum netdev_features *current,
+                               enum netdev_features *advertised,
+                               enum netdev_features *supported,
+                               enum netdev_features *peer);
+int netdev_netmap_get_speed(const struct netdev *, uint32_t *current,
+                            uint32_t *max);
+int netdev_netmap_get_duplex(const struct netdev *, bool *full_duplex);
+int netdev_netmap_get_stats(const struct netdev *, struct netdev_stats *);
+int netdev_netmap_get_custom_stats(const struct netdev *,
+                                   struct netdev_custom_stats *);
+int netdev_netmap_get_status(const struct netdev *, struct smap *status);
+
+void netdev_netmap_set_error(struct netdev_netmap *dev,
+                             const char *format, ...)
+    OVS_PRINTF_FORMAT(2, 3) OVS_REQUIRES(dev->mutex);
+void netdev_netmap_clear_error(struct netdev_netmap *dev)
+    OVS_REQUIRES(dev->mutex);
+void netdev_netmap_add_stats(struct netmap_stats *sum,
+                             const struct netmap_stats *);
+
+#endif /* netdev-netmap-private.h */

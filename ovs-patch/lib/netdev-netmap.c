@@ -1,0 +1,580 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Licensed under the Apache License, Version 2.0 (the "License");
+ * you may not use this file except in compliance with the License.
+ * You may obtain a copy of the License at:
+ *
+ *     http://www.apache.org/licenses/LICENSE-2.0
+ *
+ * Unless required by applicable law or agreed to in writing, software
+ * distributed under the License is distributed on an "AS IS" BASIS,
+ * WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ * See the License for the specific language governing permissions and
+ * limitations under the License.
+ */
+
+/* Network devices of type "netmap".
+ *
+ * This file translates between struct netdev_class and libovs_netmap, which
+ * owns the rings and the packet buffers and decides everything about them.
+ * The functions of the class that tell about the interface and its link are in
+ * netdev-netmap-link.c, the hooks outside of the class in netmap.c. */
+
+#include <config.h>
+#include "netdev-netmap.h"
+
+#include <errno.h>
+
+#include "coverage.h"
+#include "dp-packet.h"
+#include "if-notifier.h"
+#include "netdev-netmap-private.h"
+#include "netdev-provider.h"
+#include "netmap.h"
+#include "openvswitch/poll-loop.h"
+#include "ovs-numa.h"
+#include "ovs-thread.h"
+#include "seq.h"
+#include "smap.h"
+#include "timeval.h"
+#include "util.h"
+
+COVERAGE_DEFINE(netmap_link_change);
+COVERAGE_DEFINE(netmap_reopen);
+COVERAGE_DEFINE(netmap_reopen_failed);
+COVERAGE_DEFINE(netmap_tx_copied);
+COVERAGE_DEFINE(netmap_tx_dropped);
+
+/* Least time between two attempts to open a port again, in milliseconds.  An
+ * attempt that fails may cause link events, which cause attempts. */
+enum { REOPEN_INTERVAL = 1000 };
+
+enum { MAX_QUEUES = UINT16_MAX };   /* Netmap numbers them with 16 bits. */
+enum { MAX_INTERVAL = 1000000 };    /* Most "rxsync-intval", in us. */
+
+struct netdev_rxq_netmap {
+    struct netdev_rxq up;
+    struct netmap_rxq *handle;
+};
+
+static struct seq *link_seq;            /* Changed by each link event. */
+
+/* For the "run" and "wait" functions of the class only. */
+static uint64_t last_link_seq;
+static long long int next_retry = LLONG_MAX;
+
+static struct netdev_rxq_netmap *
+netdev_rxq_netmap_cast(const struct netdev_rxq *rxq)
+{
+    ovs_assert(rxq->netdev->netdev_class == &netdev_netmap_class);
+    return CONTAINER_OF(rxq, struct netdev_rxq_netmap, up);
+}
+
+/* Returns the library's queue for 'rxq', null if 'rxq' is no netmap queue. */
+struct netmap_rxq *
+netdev_netmap_rxq_handle(const struct netdev_rxq *rxq)
+{
+    return rxq->netdev->netdev_class == &netdev_netmap_class
+           ? netdev_rxq_netmap_cast(rxq)->handle : NULL;
+}
+
+/* Opening and closing the port. */
+
+/* Opens the port of 'dev' with 'n_rxq' receive queues.  On failure 'dev' has
+ * neither port nor queues, and a message in 'dev->error'. */
+static int
+netdev_netmap_open(struct netdev_netmap *dev, int n_rxq)
+    OVS_REQUIRES(dev->mutex)
+{
+    const struct netmap_port_config config = {
+        .name = dev->port_name,
+        .owner = netdev_get_name(&dev->up),
+        .n_rxq = n_rxq,
+        .n_txq = dev->requested_n_txq,
+        .rxsync_intval_us = dev->rxsync_intval,
+        .null_source = dev->source,
+    };
+    char message[NETMAP_MESSAGE_SIZE] = "";
+    struct netmap_link link;
+    int error;
+
+    dev->reopen = false;
+    error = netmap_port_open(&config, &dev->port, message, sizeof message);
+    if (error) {
+        dev->port = NULL;
+        dev->up.n_rxq = dev->up.n_txq = 0;
+        dev->retry_time = time_msec() + REOPEN_INTERVAL;
+        netdev_netmap_set_error(dev, "%s", message);
+        return error;
+    }
+
+    if (n_rxq == dev->requested_n_rxq) {
+        netdev_netmap_clear_error(dev);
+    }
+    dev->opened = true;
+    dev->up.n_rxq = netmap_port_n_rxq(dev->port);
+    dev->up.n_txq = netmap_port_n_txq(dev->port);
+    if (dev->promisc && !netmap_port_get_link(dev->port, &link)) {
+        netmap_port_set_flags(dev->port, link.up, true);
+    }
+    return 0;
+}
+
+/* Closes the port of 'dev', if there is one, but keeps what it counted. */
+static void
+netdev_netmap_close(struct netdev_netmap *dev)
+    OVS_REQUIRES(dev->mutex)
+{
+    struct netmap_stats stats;
+    struct netmap_link link;
+
+    if (dev->port) {
+        if (!netmap_port_get_stats(dev->port, &stats)) {
+            netdev_netmap_add_stats(&dev->old_stats, &stats);
+        }
+        if (!netmap_port_get_link(dev->port, &link)) {
+            dev->old_resets += link.carrier_resets + 1;
+        }
+        netmap_port_close(dev->port);
+        dev->port = NULL;
+    }
+}
+
+/* Life cycle. */
+
+static void
+netdev_netmap_link_cb(void *aux OVS_UNUSED)
+{
+    seq_change(link_seq);
+}
+
+static int
+netdev_netmap_init(void)
+{
+    link_seq = seq_create();
+    last_link_seq = seq_read(link_seq);
+
+    /* Never destroyed, because the class is never unregistered. */
+    if_notifier_create(netdev_netmap_link_cb, NULL);
+    return 0;
+}
+
+static struct netdev *
+netdev_netmap_alloc(void)
+{
+    struct netdev_netmap *dev = xzalloc(sizeof *dev);
+
+    return &dev->up;
+}
+
+static int
+netdev_netmap_construct(struct netdev *netdev)
+{
+    struct netdev_netmap *dev = netdev_netmap_cast(netdev);
+    int n_cores = ovs_numa_get_n_cores();
+
+    netdev->n_rxq = netdev->n_txq = 0;
+    ovs_mutex_init(&dev->mutex);
+
+    ovs_mutex_lock(&dev->mutex);
+    dev->port_name = xstrdup(netdev_get_name(netdev));
+    dev->requested_n_rxq = 1;
+    dev->rxsync_intval = -1;
+
+    /* One for each thread that there can be, as far as the port has them: it
+     * is opened before the datapath says how many it wants. */
+    dev->requested_n_txq = n_cores > 0 && n_cores < MAX_QUEUES ? n_cores + 1
+                                                               : 1;
+    ovs_mutex_unlock(&dev->mutex);
+
+    return 0;
+}
+
+static void
+netdev_netmap_destruct(struct netdev *netdev)
+{
+    struct netdev_netmap *dev = netdev_netmap_cast(netdev);
+
+    ovs_mutex_lock(&dev->mutex);
+    netdev_netmap_close(dev);
+    free(dev->port_name);
+    free(dev->source);
+    free(dev->mtu_error);
+    free(dev->error);
+    ovs_mutex_unlock(&dev->mutex);
+    ovs_mutex_destroy(&dev->mutex);
+}
+
+static void
+netdev_netmap_dealloc(struct netdev *netdev)
+{
+    free(netdev_netmap_cast(netdev));
+}
+
+/* After a link event, looks at the interfaces behind the ports, and lets those
+ * ports be opened again that can be. */
+static void
+netdev_netmap_run(const struct netdev_class *class)
+{
+    uint64_t seq = seq_read(link_seq);
+    struct shash_node *node;
+    struct shash devices;
+
+    if (seq == last_link_seq && time_msec() < next_retry) {
+        return;
+    }
+    last_link_seq = seq;
+    next_retry = LLONG_MAX;
+
+    shash_init(&devices);
+    netdev_get_devices(class, &devices);
+    SHASH_FOR_EACH (node, &devices) {
+        struct netdev_netmap *dev = netdev_netmap_cast(node->data);
+
+        ovs_mutex_lock(&dev->mutex);
+        if (dev->port) {
+            if (netmap_port_refresh(dev->port)) {
+                COVERAGE_INC(netmap_link_change);
+                netdev_change_seq_changed(&dev->up);
+            }
+            if (netmap_port_needs_reopen(dev->port)) {
+                netdev_request_reconfigure(&dev->up);
+            }
+        } else if (dev->opened) {
+            if (time_msec() >= dev->retry_time) {
+                netdev_request_reconfigure(&dev->up);
+            } else {
+                next_retry = MIN(next_retry, dev->retry_time);
+            }
+        }
+        ovs_mutex_unlock(&dev->mutex);
+        netdev_close(&dev->up);
+    }
+    shash_destroy(&devices);
+}
+
+static void
+netdev_netmap_wait(const struct netdev_class *class OVS_UNUSED)
+{
+    seq_wait(link_seq, last_link_seq);
+    if (next_retry != LLONG_MAX) {
+        poll_timer_wait_until(next_retry);
+    }
+}
+
+/* Configuration. */
+
+/* Sets '*value' to the integer 'key' of 'args', or 'default_' without it.
+ * Returns 0 or, with a message in 'dev->error', EINVAL. */
+static int
+parse_integer(struct netdev_netmap *dev, const struct smap *args,
+              const char *key, int max, int default_, int *value)
+    OVS_REQUIRES(dev->mutex)
+{
+    const char *s = smap_get(args, key);
+
+    *value = default_;
+    if (s && (!str_to_int(s, 10, value) || *value < 0 || *value > max)) {
+        netdev_netmap_set_error(dev, "options:%s is \"%s\", expected an "
+                                "integer from 0 to %d: correct it, or remove "
+                                "it to have the default", key, s, max);
+        return EINVAL;
+    }
+    return 0;
+}
+
+/* Replaces '*s' by a copy of 'new'.  Returns true if they differ. */
+static bool
+replace_string(char **s, const char *new)
+{
+    bool differ = !nullable_string_is_equal(*s, new);
+
+    if (differ) {
+        free(*s);
+        *s = nullable_xstrdup(new);
+    }
+    return differ;
+}
+
+/* Takes over the options in 'args'.  Returns 0 or, with a message in
+ * 'dev->error', a positive errno value. */
+static int
+netdev_netmap_apply_config(struct netdev_netmap *dev, const struct smap *args)
+    OVS_REQUIRES(dev->mutex)
+{
+    int rxsync_intval, n_rxq;
+    int error;
+
+    error = parse_integer(dev, args, "rxsync-intval", MAX_INTERVAL, -1,
+                          &rxsync_intval);
+    if (!error) {
+        error = parse_integer(dev, args, "n_rxq", MAX_QUEUES, 1, &n_rxq);
+    }
+    if (error) {
+        return error;
+    }
+
+    dev->reopen |= replace_string(&dev->port_name,
+                                  smap_get_def(args, "netmap-port",
+                                               netdev_get_name(&dev->up)));
+    dev->reopen |= replace_string(&dev->source, smap_get(args, "null-source"));
+    if (MAX(n_rxq, 1) != dev->requested_n_rxq) {
+        dev->requested_n_rxq = MAX(n_rxq, 1);
+        dev->reopen = true;
+    }
+    if (rxsync_intval != dev->rxsync_intval) {
+        dev->rxsync_intval = rxsync_intval;
+        if (dev->port) {
+            netmap_port_set_rxsync_intval(dev->port, rxsync_intval);
+        }
+    }
+
+    if (!dev->opened) {
+        /* The datapath does not use the netdev yet.  Opening the port here
+         * instead of in reconfigure() lets a failure reach the database. */
+        return netdev_netmap_open(dev, dev->requested_n_rxq);
+    } else if (dev->reopen || !dev->port) {
+        netdev_request_reconfigure(&dev->up);
+    } else if (dev->up.n_rxq == dev->requested_n_rxq) {
+        netdev_netmap_clear_error(dev);
+    }
+    return 0;
+}
+
+static int
+netdev_netmap_set_config(struct netdev *netdev, const struct smap *args,
+                         char **errp)
+{
+    struct netdev_netmap *dev = netdev_netmap_cast(netdev);
+    int error;
+
+    ovs_mutex_lock(&dev->mutex);
+    replace_string(&dev->mtu_error, NULL);      /* set_mtu() comes after. */
+    error = netdev_netmap_apply_config(dev, args);
+    if (error && !dev->opened) {
+        *errp = xstrdup(dev->error);
+    } else {
+        /* An error would delete an interface that works as it was configured
+         * before.  netmap_get_error() has the message for the database. */
+        error = 0;
+    }
+    ovs_mutex_unlock(&dev->mutex);
+
+    return error;
+}
+
+static int
+netdev_netmap_get_config(const struct netdev *netdev, struct smap *args)
+{
+    struct netdev_netmap *dev = netdev_netmap_cast(netdev);
+
+    ovs_mutex_lock(&dev->mutex);
+    smap_add(args, "netmap-port", dev->port_name);
+    smap_add_format(args, "n_rxq", "%d", netdev->n_rxq);
+    if (dev->source) {
+        smap_add(args, "null-source", dev->source);
+    }
+    if (dev->port) {
+        smap_add_format(args, "rxsync-intval", "%"PRId64,
+                        netmap_port_get_rxsync_intval(dev->port));
+    }
+    ovs_mutex_unlock(&dev->mutex);
+
+    return 0;
+}
+
+static int
+netdev_netmap_set_tx_multiq(struct netdev *netdev, unsigned int n_txq)
+{
+    struct netdev_netmap *dev = netdev_netmap_cast(netdev);
+
+    ovs_mutex_lock(&dev->mutex);
+    if (n_txq > dev->requested_n_txq) {
+        /* A port that has fewer than it was asked for has no more. */
+        if (netdev->n_txq >= dev->requested_n_txq) {
+            dev->reopen = true;
+            netdev_request_reconfigure(netdev);
+        }
+        dev->requested_n_txq = n_txq;
+    }
+    ovs_mutex_unlock(&dev->mutex);
+
+    return 0;
+}
+
+/* Makes the port what the configuration says.  If that fails for a port that
+ * was open before, the number of queues that it had may still do.  Otherwise
+ * the netdev stays, without queues and with its carrier down, and is tried
+ * again after link events.  With an error, it would go. */
+static int
+netdev_netmap_reconfigure(struct netdev *netdev)
+{
+    struct netdev_netmap *dev = netdev_netmap_cast(netdev);
+    int error = 0;
+
+    ovs_mutex_lock(&dev->mutex);
+    if (!dev->port || dev->reopen || netmap_port_needs_reopen(dev->port)) {
+        int old_n_rxq = netdev->n_rxq;
+
+        COVERAGE_INC(netmap_reopen);
+        netdev_netmap_close(dev);
+        error = netdev_netmap_open(dev, dev->requested_n_rxq);
+        if (error && old_n_rxq && old_n_rxq != dev->requested_n_rxq) {
+            error = netdev_netmap_open(dev, old_n_rxq);
+        }
+        if (error) {
+            COVERAGE_INC(netmap_reopen_failed);
+            error = dev->opened ? 0 : error;
+        }
+        netdev_change_seq_changed(netdev);
+    }
+    ovs_mutex_unlock(&dev->mutex);
+
+    return error;
+}
+
+/* Data path. */
+
+static struct netdev_rxq *
+netdev_netmap_rxq_alloc(void)
+{
+    struct netdev_rxq_netmap *rx = xzalloc(sizeof *rx);
+
+    return &rx->up;
+}
+
+static int
+netdev_netmap_rxq_construct(struct netdev_rxq *rxq)
+{
+    struct netdev_netmap *dev = netdev_netmap_cast(rxq->netdev);
+    struct netdev_rxq_netmap *rx = netdev_rxq_netmap_cast(rxq);
+
+    rx->handle = netmap_port_rxq(dev->port, rxq->queue_id);
+    return rx->handle ? 0 : EINVAL;
+}
+
+static void
+netdev_netmap_rxq_destruct(struct netdev_rxq *rxq OVS_UNUSED)
+{
+    /* The queue belongs to the port. */
+}
+
+static void
+netdev_netmap_rxq_dealloc(struct netdev_rxq *rxq)
+{
+    free(netdev_rxq_netmap_cast(rxq));
+}
+
+static int
+netdev_netmap_rxq_recv(struct netdev_rxq *rxq, struct dp_packet_batch *batch,
+                       int *qfill)
+{
+    struct netdev_rxq_netmap *rx = netdev_rxq_netmap_cast(rxq);
+    struct netmap_rx_desc descs[NETDEV_MAX_BURST];
+    size_t n = netmap_rxq_recv(rx->handle, descs, NETDEV_MAX_BURST);
+
+    if (!n) {
+        return EAGAIN;
+    }
+
+    for (size_t i = 0; i < n; i++) {
+        const struct netmap_rx_desc *d = &descs[i];
+        struct dp_packet *packet = d->packet;
+
+        dp_packet_use_netmap(packet, d->base, d->allocated, d->data_ofs,
+                             d->size);
+        batch->packets[i] = packet;
+    }
+    batch->count = n;
+
+    if (OVS_UNLIKELY(qfill)) {
+        *qfill = -ENOTSUP;
+    }
+    return 0;
+}
+
+static int
+netdev_netmap_send(struct netdev *netdev, int qid,
+                   struct dp_packet_batch *batch, bool concurrent_txq)
+{
+    struct netdev_netmap *dev = netdev_netmap_cast(netdev);
+    struct netmap_tx_desc descs[NETDEV_MAX_BURST];
+    size_t n = dp_packet_batch_size(batch);
+    struct dp_packet *packet;
+    size_t n_foreign = 0;
+    size_t n_sent;
+
+    if (OVS_UNLIKELY(!n)) {
+        return 0;
+    }
+
+    DP_PACKET_BATCH_FOR_EACH (i, packet, batch) {
+        bool foreign = packet->source != DPBUF_NETMAP;
+
+        descs[i].packet = foreign ? NULL : packet;
+        descs[i].data = dp_packet_data(packet);
+        descs[i].size = dp_packet_size(packet);
+        n_foreign += foreign;
+    }
+
+    n_sent = netmap_port_send(dev->port, qid, descs, n, concurrent_txq);
+
+    /* The library has taken its own packets and copied all others. */
+    if (n_foreign) {
+        COVERAGE_ADD(netmap_tx_copied, n_foreign);
+        DP_PACKET_BATCH_FOR_EACH (i, packet, batch) {
+            if (!descs[i].packet) {
+                dp_packet_delete(packet);
+            }
+        }
+    }
+    dp_packet_batch_init(batch);
+
+    if (OVS_UNLIKELY(n_sent < n)) {
+        COVERAGE_ADD(netmap_tx_dropped, n - n_sent);
+        return EAGAIN;
+    }
+    return 0;
+}
+
+const struct netdev_class netdev_netmap_class = {
+    .type = "netmap",
+    .is_pmd = true,
+    .init = netdev_netmap_init,
+    .run = netdev_netmap_run,
+    .wait = netdev_netmap_wait,
+    .alloc = netdev_netmap_alloc,
+    .construct = netdev_netmap_construct,
+    .destruct = netdev_netmap_destruct,
+    .dealloc = netdev_netmap_dealloc,
+    .get_config = netdev_netmap_get_config,
+    .set_config = netdev_netmap_set_config,
+    .get_numa_id = netdev_netmap_get_numa_id,
+    .set_tx_multiq = netdev_netmap_set_tx_multiq,
+    .send = netdev_netmap_send,
+    .set_etheraddr = netdev_netmap_set_etheraddr,
+    .get_etheraddr = netdev_netmap_get_etheraddr,
+    .get_mtu = netdev_netmap_get_mtu,
+    .set_mtu = netdev_netmap_set_mtu,
+    .get_ifindex = netdev_netmap_get_ifindex,
+    .get_carrier = netdev_netmap_get_carrier,
+    .get_carrier_resets = netdev_netmap_get_carrier_resets,
+    .get_stats = netdev_netmap_get_stats,
+    .get_custom_stats = netdev_netmap_get_custom_stats,
+    .get_features = netdev_netmap_get_features,
+#ifdef HAVE_NETDEV_CLASS_GET_SPEED
+    .get_speed = netdev_netmap_get_speed,
+#endif
+#ifdef HAVE_NETDEV_CLASS_GET_DUPLEX
+    .get_duplex = netdev_netmap_get_duplex,
+#endif
+    .get_status = netdev_netmap_get_status,
+    .update_flags = netdev_netmap_update_flags,
+    .reconfigure = netdev_netmap_reconfigure,
+    .rxq_alloc = netdev_netmap_rxq_alloc,
+    .rxq_construct = netdev_netmap_rxq_construct,
+    .rxq_destruct = netdev_netmap_rxq_destruct,
+    .rxq_dealloc = netdev_netmap_rxq_dealloc,
+    .rxq_recv = netdev_netmap_rxq_recv,
+};

@@ -1,0 +1,119 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Licensed under the Apache License, Version 2.0 (the "License");
+ * you may not use this file except in compliance with the License.
+ * You may obtain a copy of the License at:
+ *
+ *     http://www.apache.org/licenses/LICENSE-2.0
+ *
+ * Unless required by applicable law or agreed to in writing, software
+ * distributed under the License is distributed on an "AS IS" BASIS,
+ * WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ * See the License for the specific language governing permissions and
+ * limitations under the License.
+ */
+
+/* Connects Open vSwitch with libovs_netmap, which knows none of its types:
+ * what the library needs goes through the callbacks in this file.  The ports
+ * themselves are in netdev-netmap.c. */
+
+#include <config.h>
+#include "netmap.h"
+
+#include "dp-packet.h"
+#include "netdev-netmap.h"
+#include "netdev-provider.h"
+#include "openvswitch/vlog.h"
+#include "smap.h"
+#include "unixctl.h"
+#include "util.h"
+
+VLOG_DEFINE_THIS_MODULE(netmap);
+
+static const char *
+netmap_config_get(const struct smap *config, const char *key)
+{
+    return smap_get(config, key);
+}
+
+static void
+netmap_register_class(void)
+{
+    netdev_register_provider(&netdev_netmap_class);
+}
+
+/* Called by any thread, PMD threads included.  The library limits the rate of
+ * what it has to say about packets. */
+static void
+netmap_log(enum netmap_log_level level, const char *message)
+{
+    switch (level) {
+    case NETMAP_LOG_LEVEL_ERR:
+        VLOG_ERR("%s", message);
+        break;
+
+    case NETMAP_LOG_LEVEL_WARN:
+        VLOG_WARN("%s", message);
+        break;
+
+    case NETMAP_LOG_LEVEL_INFO:
+        VLOG_INFO("%s", message);
+        break;
+
+    case NETMAP_LOG_LEVEL_DBG:
+    default:
+        VLOG_DBG("%s", message);
+        break;
+    }
+}
+
+static void
+netmap_unixctl_show(struct unixctl_conn *conn, int argc OVS_UNUSED,
+                    const char *argv[] OVS_UNUSED, void *aux OVS_UNUSED)
+{
+    char *text = netmap_show();
+
+    unixctl_command_reply(conn, text ? text : "");
+    netmap_string_free(text);
+}
+
+/* Tells the library how to talk to Open vSwitch.  To be called once, before
+ * netmap_init(). */
+void
+netmap_attach(void)
+{
+    static const struct netmap_host host = {
+        .dp_packet_size = sizeof(struct dp_packet),
+        .packet_init = dp_packet_init_netmap,
+        .config_get = netmap_config_get,
+        .register_class = netmap_register_class,
+        .rxq_handle = netdev_netmap_rxq_handle,
+        .log = netmap_log,
+    };
+    int error;
+
+    error = netmap_host_attach(&host);
+    if (error) {
+        VLOG_ERR("cannot attach to libovs_netmap (%s): interfaces of type "
+                 "netmap will not work", ovs_strerror(error));
+    }
+
+    unixctl_command_register("netmap/show", "", 0, 0, netmap_unixctl_show,
+                             NULL);
+}
+
+/* Extends '*errp', the message about an interface of the given 'type' that
+ * could not be opened, by the reason when that is the configuration. */
+void
+netmap_explain_open_error(const char *type, char **errp)
+{
+    if (*errp && !strcmp(type, "netmap") && !netmap_initialized()) {
+        char *old = *errp;
+
+        *errp = xasprintf("%s: netmap ports need other_config:"
+                          "netmap-init=true in the Open_vSwitch table", old);
+        free(old);
+        VLOG_WARN("%s", *errp);
+    }
+}
