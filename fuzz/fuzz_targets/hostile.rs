@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Scribbled ring memory: the bytes are a program of receives, sends, syncs, frees and closes on a null
+//! port and both ends of a pipe, and of writes into their rings' headers and slots in between.
+//!
+//! Every frame received lies in its buffer, no buffer is in two packets or in a packet and a ring, and
+//! when the ports are closed no buffer is missing.
+#![no_main]
+
+use std::collections::HashSet;
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use libfuzzer_sys::fuzz_target;
+use ovs_netmap::config::EngineChoice;
+use ovs_netmap::engine::{self, EnginePort, OpenRequest, Opened};
+use ovs_netmap::frames::{TxDesc, TxDescs};
+use ovs_netmap::index::BufIdx;
+use ovs_netmap::name::PortName;
+use ovs_netmap::pool::{self, InFlight, PacketLayout, Pool};
+use ovs_netmap::region::Region;
+use ovs_netmap::ring::{Ring, SLOTS_OFFSET};
+use ovs_netmap::rx::{RxDesc, RxQueue};
+use ovs_netmap::throttle::Interval;
+use ovs_netmap::tx::TxQueue;
+
+const NAMES: [&str; 3] = ["null:0", "netmap:x{1", "netmap:x}1"];
+const BUF_SIZE: u32 = 2048;
+const EXTRA: u32 = 80;
+/// Enough for the rings and extra buffers of all three.
+const REGION_BUFS: u32 = 2600;
+
+/// The input, byte by byte; zeros when it is used up.
+struct Input<'a>(&'a [u8]);
+
+impl Input<'_> {
+    fn byte(&mut self) -> u8 {
+        match self.0.split_first() {
+            Some((&first, rest)) => {
+                self.0 = rest;
+                first
+            }
+            None => 0,
+        }
+    }
+
+    fn word(&mut self) -> u32 {
+        u32::from_le_bytes([self.byte(), self.byte(), self.byte(), self.byte()])
+    }
+
+    /// A number below `n`.
+    fn below(&mut self, n: usize) -> usize {
+        match n {
+            0..=256 => self.byte() as usize % n,
+            _ => (self.byte() as usize | (self.byte() as usize) << 8) % n,
+        }
+    }
+}
+
+struct Victim {
+    rx: RxQueue,
+    tx: TxQueue,
+    /// The rings once more, as a peer has them mapped.
+    targets: [Ring; 2],
+    port: Box<dyn EnginePort>,
+    region: Arc<Region>,
+    pool: Arc<Pool>,
+    brought: usize,
+}
+
+impl Victim {
+    fn open(name: &str) -> Victim {
+        let name: PortName = name.parse().expect("a good name");
+        let request = OpenRequest {
+            name: &name,
+            rings: 1,
+            extra_bufs: EXTRA,
+            region_bufs: REGION_BUFS,
+            buf_size: BUF_SIZE,
+            null_source: Some("udp:3"),
+        };
+        let opened = engine::open(EngineChoice::Userspace, &request);
+        let Opened {
+            region,
+            mut rings,
+            extra,
+            port,
+        } = opened.expect("buffers enough");
+        let pool = Pool::of(&region).expect("a free place");
+        let brought = extra.len();
+        let packet = PacketLayout {
+            size: 300,
+            init: |_| {},
+        };
+        pool.port_opened(extra, packet);
+        let pair = rings.remove(0);
+        let (rx_ring, tx_ring) = (pair.rx.expect("rx"), pair.tx.expect("tx"));
+        let targets = [rx_ring.ring.other_side(), tx_ring.ring.other_side()];
+        let mut rx = RxQueue::new(Arc::clone(&pool));
+        rx.add_ring(rx_ring, &Interval::new(0));
+        let max_frame = Arc::new(AtomicU32::new(1522));
+        let tx = TxQueue::new(Arc::clone(&pool), vec![tx_ring], max_frame);
+        Victim {
+            rx,
+            tx,
+            targets,
+            port,
+            region,
+            pool,
+            brought,
+        }
+    }
+
+    /// Closes it. The rings go first, as the library does it.
+    fn close(self) {
+        let Victim {
+            rx,
+            tx,
+            targets,
+            port,
+            region,
+            pool,
+            brought,
+        } = self;
+        drop((rx, tx, targets));
+        port.close(pool.port_closed(brought));
+        assert_balanced(&region, &pool);
+        pool.retire();
+    }
+}
+
+/// Each buffer is with the region, in a ring or with a packet.
+fn assert_balanced(region: &Region, pool: &Pool) {
+    let unassigned = region.backing().unassigned().expect("user space");
+    let found = unassigned + region.in_rings() + pool.census().total as u32;
+    assert_eq!(found, region.usable_bufs(), "{:?}", pool.census());
+}
+
+#[derive(Default)]
+struct World {
+    ports: [Option<Victim>; NAMES.len()],
+    held: Vec<RxDesc>,
+}
+
+impl World {
+    fn step(&mut self, input: &mut Input<'_>) {
+        let op = input.byte();
+        let n = op as usize / 16 + 1;
+        let p = input.below(NAMES.len());
+        let port = self.ports[p].get_or_insert_with(|| Victim::open(NAMES[p]));
+        match op % 16 {
+            0..=5 => scribble(port, input),
+            6..=8 => self.recv(p, 2 * n),
+            9 | 10 => self.send(p, 2 * n, input.byte()),
+            11 => send_foreign(port, n, input.word() as usize % 5000),
+            12 => self.free(4 * n),
+            13 => match n % 2 {
+                0 => port.pool.attach_thread(),
+                _ => pool::flush_thread(),
+            },
+            14 => self.free_on_thread(n),
+            _ => {
+                if let Some(port) = self.ports[p].take() {
+                    port.close();
+                }
+            }
+        }
+    }
+
+    #[allow(unsafe_code)]
+    fn recv(&mut self, p: usize, n: usize) {
+        let Some(port) = &mut self.ports[p] else {
+            return;
+        };
+        let mut descs = [const { MaybeUninit::<RxDesc>::uninit() }; 32];
+        let n = port.rx.recv(&mut descs[..n]);
+        for desc in &descs[..n] {
+            // SAFETY: `recv` wrote the first `n`.
+            let desc = unsafe { desc.assume_init() };
+            assert_eq!(desc.allocated as u32, BUF_SIZE);
+            assert!(desc.data_ofs as u32 + desc.size <= BUF_SIZE && desc.size > 0);
+            // SAFETY: the packet was just received.
+            let packet = unsafe { InFlight::new(desc.packet) }.expect("a packet");
+            assert!(packet.buf_idx().0 >= BufIdx::FIRST_VALID);
+            let base = port.region.base_of_idx(packet.buf_idx());
+            assert_eq!(base.map(|base| base.as_ptr()), Some(desc.base));
+            // SAFETY: the whole buffer is the packet's, as just asserted.
+            unsafe { desc.base.write_bytes(0x55, desc.allocated as usize) };
+            self.held.push(desc);
+        }
+        let bases: HashSet<_> = self.held.iter().map(|desc| desc.base).collect();
+        assert_eq!(bases.len(), self.held.len(), "a buffer is in two packets");
+    }
+
+    #[allow(unsafe_code)]
+    fn send(&mut self, p: usize, n: usize, push: u8) {
+        let Some(port) = &mut self.ports[p] else {
+            return;
+        };
+        let n = n.min(self.held.len());
+        let descs: Vec<_> = self.held.drain(..n).collect();
+        let descs: Vec<_> = descs
+            .iter()
+            .map(|desc| {
+                // Headers pushed, as far as there is room, or popped.
+                let room = (desc.data_ofs as u32).min(push as u32);
+                let (start, size) = match push % 2 {
+                    0 => (desc.data_ofs as u32 - room, desc.size + room),
+                    _ => (desc.data_ofs as u32 + desc.size / 2, desc.size / 2),
+                };
+                TxDesc {
+                    packet: desc.packet,
+                    data: desc.base.wrapping_add(start as usize).cast(),
+                    size,
+                }
+            })
+            .collect();
+        // SAFETY: the packets are ours and their bytes lie in their buffers.
+        port.tx.send(unsafe { TxDescs::new(&descs) });
+    }
+
+    fn free(&mut self, n: usize) {
+        let n = n.min(self.held.len());
+        self.held.drain(..n).for_each(free);
+    }
+
+    /// Frees from a thread without a cache.
+    fn free_on_thread(&mut self, n: usize) {
+        struct Descs(Vec<RxDesc>);
+        // SAFETY: a packet in flight belongs to whoever has it.
+        #[allow(unsafe_code)]
+        unsafe impl Send for Descs {}
+
+        let n = n.min(self.held.len());
+        let descs = Descs(self.held.drain(..n).collect());
+        if n > 0 {
+            let work = move || {
+                let descs = descs;
+                descs.0.into_iter().for_each(free);
+            };
+            std::thread::spawn(work).join().expect("no panic");
+        }
+    }
+}
+
+#[allow(unsafe_code)]
+fn free(desc: RxDesc) {
+    // SAFETY: from `recv`, and freed once.
+    assert!(unsafe { pool::free_raw(desc.packet) });
+}
+
+#[allow(unsafe_code)]
+fn send_foreign(port: &mut Victim, n: usize, len: usize) {
+    let bytes = vec![0xaa_u8; len];
+    let desc = TxDesc {
+        packet: std::ptr::null_mut(),
+        data: bytes.as_ptr().cast(),
+        size: len as u32,
+    };
+    let descs = vec![desc; n];
+    // SAFETY: no packets, and the bytes outlive the call.
+    port.tx.send(unsafe { TxDescs::new(&descs) });
+}
+
+/// Writes one word, of the header or of a slot near either end of the ring.
+fn scribble(port: &Victim, input: &mut Input<'_>) {
+    let ring = &port.targets[input.below(2)];
+    let slots = ring.num_slots();
+    let offset = match input.below(4) {
+        0 | 1 => input.below(SLOTS_OFFSET.min(256) / 4) * 4,
+        2 => SLOTS_OFFSET + input.below(16 * 4) * 4,
+        _ => SLOTS_OFFSET + input.below(slots as usize * 4) * 4,
+    };
+    let value = match input.below(12) {
+        0 => 0,
+        1 => 1,
+        2 => slots - 1,
+        3 => slots,
+        4 => u32::MAX,
+        5 => ring.head().wrapping_add(input.byte() as u32),
+        6 => ring.tail().wrapping_sub(input.byte() as u32),
+        // Another slot's buffer index.
+        7 => ring.slot(input.below(slots as usize) as u32).buf_idx,
+        // A length, with or without NS_MOREFRAG.
+        8 => input.below(BUF_SIZE as usize + 2) as u32,
+        9 => 0x0020_0000 | input.below(BUF_SIZE as usize + 2) as u32,
+        10 => input.below(REGION_BUFS as usize + 2) as u32,
+        _ => input.word(),
+    };
+    ring.scribble(offset, value);
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut input = Input(bytes);
+    let mut world = World::default();
+    for port in [0, 1, 2] {
+        world.ports[port] = Some(Victim::open(NAMES[port]));
+    }
+    while !input.0.is_empty() {
+        world.step(&mut input);
+    }
+    // Some packets outlive their ports.
+    for port in &mut world.ports {
+        if let Some(port) = port.take() {
+            port.close();
+        }
+    }
+    world.free(usize::MAX);
+    pool::flush_thread();
+    assert!(pool::pools().is_empty());
+});

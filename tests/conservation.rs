@@ -1,0 +1,531 @@
+// SPDX-License-Identifier: Apache-2.0
+//! No buffer is ever lost or in two places: arbitrary interleavings of open, close, receive, send and
+//! free, on pipes and null ports, from threads with and without caches.
+
+use std::collections::HashSet;
+use std::ffi::c_void;
+use std::mem::MaybeUninit;
+use std::sync::Mutex;
+
+use ovs_netmap::config::{self, Config, EngineChoice};
+use ovs_netmap::engine::{self, OpenRequest};
+use ovs_netmap::frames::{TxDesc, TxDescs};
+use ovs_netmap::pool::{self, PacketLayout};
+use ovs_netmap::port::{Port, PortConfig};
+use ovs_netmap::rx::RxDesc;
+use ovs_netmap::show::show;
+use proptest::prelude::*;
+
+const NAMES: [&str; 5] = ["netmap:a{1", "netmap:a}1", "netmap:b{1", "null:0", "null:1"];
+
+/// Ports are named in a table of the process, so tests take turns.
+static TURN: Mutex<()> = Mutex::new(());
+
+#[derive(Debug, Clone)]
+enum Op {
+    Open(usize),
+    Close(usize),
+    Recv(usize, usize),
+    Send {
+        port: usize,
+        packets: usize,
+        push: bool,
+    },
+    SendForeign {
+        port: usize,
+        frames: usize,
+        len: usize,
+    },
+    Free(usize),
+    FreeOnThread(usize),
+    Attach(usize),
+    Flush,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let port = 0..NAMES.len();
+    prop_oneof![
+        2 => port.clone().prop_map(Op::Open),
+        1 => port.clone().prop_map(Op::Close),
+        6 => (port.clone(), 1..=32_usize).prop_map(|(p, n)| Op::Recv(p, n)),
+        6 => (port.clone(), 1..=32_usize, any::<bool>())
+            .prop_map(|(port, packets, push)| Op::Send { port, packets, push }),
+        3 => (port.clone(), 1..=32_usize, 1..4000_usize)
+            .prop_map(|(port, frames, len)| Op::SendForeign { port, frames, len }),
+        2 => (1..=80_usize).prop_map(Op::Free),
+        2 => (1..=80_usize).prop_map(Op::FreeOnThread),
+        2 => port.prop_map(Op::Attach),
+        1 => Just(Op::Flush),
+    ]
+}
+
+#[derive(Default)]
+struct World {
+    ports: [Option<Port>; NAMES.len()],
+    held: Vec<RxDesc>,
+}
+
+/// Carries packets to another thread.
+struct Packets(Vec<*mut c_void>);
+
+// SAFETY: a packet in flight belongs to whoever has it.
+#[allow(unsafe_code)]
+unsafe impl Send for Packets {}
+
+impl World {
+    fn run(&mut self, op: &Op) {
+        match *op {
+            Op::Open(p) => {
+                if self.ports[p].is_none() {
+                    self.ports[p] = Some(open(NAMES[p]).unwrap());
+                }
+            }
+            Op::Close(p) => self.ports[p] = None,
+            Op::Recv(p, n) => self.recv(p, n),
+            Op::Send {
+                port,
+                packets,
+                push,
+            } => self.send(port, packets, push),
+            Op::SendForeign { port, frames, len } => self.send_foreign(port, frames, len),
+            Op::Free(n) => free(self.take(n)),
+            Op::FreeOnThread(n) => {
+                let packets = self.take(n);
+                std::thread::spawn(move || free(packets)).join().unwrap();
+            }
+            Op::Attach(p) => {
+                if let Some(port) = &self.ports[p] {
+                    port.state().pool().attach_thread();
+                }
+            }
+            Op::Flush => pool::flush_thread(),
+        }
+    }
+
+    fn take(&mut self, n: usize) -> Packets {
+        let n = n.min(self.held.len());
+        Packets(self.held.drain(..n).map(|desc| desc.packet).collect())
+    }
+
+    #[allow(unsafe_code)]
+    fn recv(&mut self, p: usize, n: usize) {
+        let Some(port) = &self.ports[p] else { return };
+        let mut descs = [const { MaybeUninit::<RxDesc>::uninit() }; 32];
+        // SAFETY: this thread alone uses the port.
+        let n = unsafe { port.rxqs()[0].alone(|queue| queue.recv(&mut descs[..n])) };
+        // SAFETY: `recv` wrote the first `n`.
+        let descs = descs[..n].iter().map(|desc| unsafe { desc.assume_init() });
+        self.held.extend(descs);
+    }
+
+    #[allow(unsafe_code)]
+    fn send(&mut self, p: usize, packets: usize, push: bool) {
+        let Some(port) = &self.ports[p] else { return };
+        let n = packets.min(self.held.len());
+        // A pushed header moves the start of the frame, as OVS does it.
+        let start = |desc: &RxDesc| desc.data_ofs as usize - if push { 4 } else { 0 };
+        let descs: Vec<_> = self
+            .held
+            .drain(..n)
+            .map(|desc| TxDesc {
+                packet: desc.packet,
+                data: desc.base.wrapping_add(start(&desc)).cast(),
+                size: desc.size,
+            })
+            .collect();
+        // SAFETY: the packets are ours and their bytes lie in their buffers; one thread.
+        unsafe { port.txqs()[0].alone(|queue| queue.send(TxDescs::new(&descs))) };
+    }
+
+    #[allow(unsafe_code)]
+    fn send_foreign(&mut self, p: usize, frames: usize, len: usize) {
+        let Some(port) = &self.ports[p] else { return };
+        let bytes = vec![0x5a_u8; len];
+        let desc = TxDesc {
+            packet: std::ptr::null_mut(),
+            data: bytes.as_ptr().cast(),
+            size: len as u32,
+        };
+        let descs = vec![desc; frames];
+        // SAFETY: no packets, and the bytes outlive the call; one thread.
+        unsafe { port.txqs()[0].locked(|queue| queue.send(TxDescs::new(&descs))) };
+    }
+
+    /// Every buffer is somewhere, and no two packets of OVS have the same one.
+    fn check(&self) {
+        let text = show();
+        assert!(!text.contains("UNBALANCED"), "{text}");
+        let bases: HashSet<_> = self.held.iter().map(|desc| desc.base).collect();
+        assert_eq!(bases.len(), self.held.len(), "a buffer is in two packets");
+        let in_flight: usize = pool::pools().iter().map(|p| p.census().in_flight).sum();
+        assert_eq!(in_flight, self.held.len());
+    }
+}
+
+fn open(name: &str) -> ovs_netmap::error::Result<Port> {
+    Port::open(&PortConfig {
+        name,
+        owner: name,
+        n_rxq: 1,
+        n_txq: 1,
+        rxsync_interval_us: Some(0),
+        null_source: None,
+        packet: PacketLayout {
+            size: 300,
+            init: |_| {},
+        },
+    })
+}
+
+#[allow(unsafe_code)]
+fn free(packets: Packets) {
+    for packet in packets.0 {
+        // SAFETY: from `recv`, and freed once.
+        assert!(unsafe { pool::free_raw(packet) });
+    }
+}
+
+fn small_regions() {
+    config::set(Config {
+        extra_bufs: 96,
+        region_bufs: 8192,
+        ..Config::DEFAULT
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn buffers_are_conserved(ops in prop::collection::vec(op(), 1..120)) {
+        let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
+        small_regions();
+        let mut world = World::default();
+        for op in &ops {
+            world.run(op);
+            world.check();
+        }
+        // The packets outlive their ports, and the regions go with the last of them.
+        world.ports = Default::default();
+        world.check();
+        free(world.take(usize::MAX));
+        pool::flush_thread();
+        prop_assert!(pool::pools().is_empty(), "{}", show());
+    }
+}
+
+/// Threads that receive, forward, free each other's packets, and come and go, more than there are
+/// processors.
+#[test]
+fn threads_lose_nothing() {
+    let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
+    small_regions();
+    let n = 2 * std::thread::available_parallelism().map_or(4, usize::from);
+    let names: Vec<_> = (0..n).map(|i| format!("null:{i}")).collect();
+    let ports: Vec<_> = names.iter().map(|name| open(name).unwrap()).collect();
+    let mailbox = Mutex::new(Vec::<Packets>::new());
+    std::thread::scope(|scope| {
+        for (i, port) in ports.iter().enumerate() {
+            let mailbox = &mailbox;
+            scope.spawn(move || forward_and_swap(port, i, mailbox));
+        }
+    });
+    mailbox.into_inner().unwrap().into_iter().for_each(free);
+    let text = show();
+    assert!(text.contains(" cached=0 in_flight=0 "), "{text}");
+    assert!(!text.contains("UNBALANCED"), "{text}");
+    drop(ports);
+    assert!(pool::pools().is_empty(), "{}", show());
+}
+
+#[allow(unsafe_code)]
+fn forward_and_swap(port: &Port, i: usize, mailbox: &Mutex<Vec<Packets>>) {
+    let mut descs = [const { MaybeUninit::<RxDesc>::uninit() }; 32];
+    for round in 0..3000 {
+        if round % 500 == i {
+            port.state().pool().attach_thread();
+        }
+        if round % 700 == 699 {
+            pool::flush_thread();
+        }
+        // SAFETY: each thread has a port of its own.
+        let n = unsafe { port.rxqs()[0].alone(|queue| queue.recv(&mut descs)) };
+        // SAFETY: `recv` wrote the first `n`.
+        let got = descs[..n].iter().map(|desc| unsafe { desc.assume_init() });
+        match round % 4 {
+            0 => {
+                // Leave these to another thread, and free what one left before.
+                let mut mailbox = mailbox.lock().unwrap();
+                let theirs = (mailbox.len() > 2).then(|| mailbox.remove(0));
+                mailbox.push(Packets(got.map(|desc| desc.packet).collect()));
+                drop(mailbox);
+                theirs.into_iter().for_each(free);
+            }
+            1 => free(Packets(got.map(|desc| desc.packet).collect())),
+            _ => {
+                let descs: Vec<_> = got
+                    .map(|desc| TxDesc {
+                        packet: desc.packet,
+                        data: desc.base.wrapping_add(desc.data_ofs as usize).cast(),
+                        size: desc.size,
+                    })
+                    .collect();
+                // SAFETY: the packets are ours; each thread has a port of its own.
+                unsafe { port.txqs()[0].alone(|queue| queue.send(TxDescs::new(&descs))) };
+            }
+        }
+    }
+}
+
+/// A resize moves the data to malloc memory: such a packet is copied on send, and comes back whole.
+#[test]
+#[allow(unsafe_code)]
+fn moved_packets_are_copied_and_come_back() {
+    let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
+    small_regions();
+    let mut world = World::default();
+    for op in [Op::Open(0), Op::Open(1), Op::Open(3), Op::Recv(3, 4)] {
+        world.run(&op);
+    }
+    for desc in &mut world.held {
+        // SAFETY: malloc memory that the packet takes over.
+        unsafe {
+            let memory = libc::malloc(256).cast::<u8>();
+            memory.write_bytes(0xab, 256);
+            pool::Packet::moved_to(desc.packet, memory.cast());
+            desc.base = memory;
+            (desc.data_ofs, desc.size) = (10, 200);
+        }
+    }
+    world.run(&Op::Send {
+        port: 0,
+        packets: 4,
+        push: false,
+    });
+    world.run(&Op::Recv(1, 32));
+    world.check();
+    assert_eq!(world.held.len(), 4);
+    for desc in &world.held {
+        assert_eq!((desc.size, desc.data_ofs), (200, 256));
+        // SAFETY: the frame lies in the packet's buffer, and nobody writes it now.
+        let bytes = unsafe { std::slice::from_raw_parts(desc.base.add(256), 200) };
+        assert!(bytes.iter().all(|&b| b == 0xab));
+    }
+    let copied = world.ports[0].as_ref().unwrap().state().counters();
+    assert!(copied.contains(&("txq0_copied".to_owned(), 4)));
+    free(world.take(usize::MAX));
+}
+
+/// Ports in different regions exchange frames by copies, and both regions stay whole.
+#[test]
+fn between_regions_frames_are_copied() {
+    let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
+    config::set(Config {
+        extra_bufs: 96,
+        region_bufs: 4096,
+        ..Config::DEFAULT
+    });
+    let mut world = World::default();
+    world.run(&Op::Open(3));
+    // 2048 slots and twice 96 packets each: one pipe a region, beside the null port's 352 buffers.
+    world.run(&Op::Open(0));
+    world.run(&Op::Open(2));
+    let region = |p: usize| world.ports[p].as_ref().unwrap().state().pool().id();
+    assert_ne!(region(3), region(2), "{}", show());
+    for _ in 0..20 {
+        world.run(&Op::Recv(3, 32));
+        world.run(&Op::Send {
+            port: 2,
+            packets: 32,
+            push: false,
+        });
+        world.check();
+    }
+    let counters = world.ports[2].as_ref().unwrap().state().counters();
+    let count = |name: &str| counters.iter().find(|c| c.0 == name).unwrap().1;
+    assert!(count("txq0_copied") >= 511 && count("txq0_zero_copy") == 0);
+}
+
+/// A frame over several slots becomes one packet; one that no buffer holds is dropped and counted.
+#[test]
+#[allow(unsafe_code)]
+fn frames_over_several_slots() {
+    use netmap_sys::netmap::NS_MOREFRAG;
+    use ovs_netmap::engine::{self, OpenRequest};
+    use ovs_netmap::index::BufIdx;
+    use ovs_netmap::region::RawBytes;
+    use ovs_netmap::{rx::RxQueue, throttle::Interval};
+    use std::sync::Arc;
+
+    let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
+    let open = |text: &str| {
+        let name = text.parse().unwrap();
+        let request = OpenRequest {
+            name: &name,
+            rings: 1,
+            extra_bufs: 64,
+            region_bufs: 8192,
+            buf_size: 2048,
+            null_source: None,
+        };
+        engine::open(config::EngineChoice::Userspace, &request).unwrap()
+    };
+    let (mut from, mut to) = (open("netmap:f{1"), open("netmap:f}1"));
+    let region = Arc::clone(&from.region);
+    let mut out = from.rings[0].tx.take().unwrap();
+    let pool = pool::Pool::of(&region).unwrap();
+    let packet = PacketLayout {
+        size: 300,
+        init: |_| {},
+    };
+    let brought = to.extra.len();
+    pool.port_opened(std::mem::take(&mut to.extra), packet);
+    let mut rx = RxQueue::new(Arc::clone(&pool));
+    let counters = rx.add_ring(to.rings[0].rx.take().unwrap(), &Interval::new(0));
+    let mut descs = [const { MaybeUninit::<RxDesc>::uninit() }; 32];
+
+    // Lengths of the slots of each frame, and whether the frame arrives.
+    let frames: [(&[u16], bool); 7] = [
+        (&[0, 70], true),
+        (&[60], true),
+        (&[1000, 400, 7], true),
+        (&[1500, 300], false),
+        (&[100, 100], true),
+        (&[1700, 1700, 1700], false),
+        (&[900, 892], true),
+    ];
+    let mut fill = 0_u8;
+    for (lens, arrives) in frames {
+        let mut whole = Vec::new();
+        let mut batch = out.ring.batch().unwrap();
+        for (i, &len) in lens.iter().enumerate() {
+            fill = fill.wrapping_add(1);
+            let mut slot = batch.slot(i as u32);
+            let offset = if i == 0 { 256 } else { 11 };
+            let bytes = vec![fill; len as usize];
+            let last = i + 1 == lens.len();
+            slot.len = len;
+            slot.ptr = offset;
+            slot.flags = if last { 0 } else { NS_MOREFRAG };
+            region.write(
+                BufIdx(slot.buf_idx),
+                offset as u32,
+                RawBytes::from(&bytes[..]),
+            );
+            batch.put(i as u32, slot);
+            whole.extend(bytes);
+        }
+        // All but the last slot first: nothing is received until the frame is complete.
+        let n = lens.len() as u32;
+        if n > 1 {
+            batch.commit(n - 1);
+            out.sync().unwrap();
+            assert_eq!(rx.recv(&mut descs), 0);
+            out.ring.batch().unwrap().commit(1);
+        } else {
+            batch.commit(1);
+        }
+        out.sync().unwrap();
+        let received = rx.recv(&mut descs);
+        assert_eq!(received, arrives as usize, "{lens:?}");
+        if arrives {
+            // SAFETY: `recv` wrote one, whose bytes lie in its buffer.
+            let bytes = unsafe {
+                let desc = descs[0].assume_init();
+                assert_eq!(desc.size as usize, whole.len());
+                let data = desc.base.add(desc.data_ofs as usize);
+                let bytes = std::slice::from_raw_parts(data, desc.size as usize).to_vec();
+                assert!(pool::free_raw(desc.packet));
+                bytes
+            };
+            assert_eq!(bytes, whole);
+        }
+    }
+    assert_eq!(counters.too_long.get(), 2);
+    assert_eq!(counters.packets.get(), 5);
+
+    drop((rx, out));
+    drop((
+        std::mem::take(&mut from.rings),
+        std::mem::take(&mut to.rings),
+    ));
+    from.port.close(from.extra);
+    to.port.close(pool.port_closed(brought));
+    pool.retire();
+    assert!(pool::pools().is_empty());
+}
+
+/// What is sent minus what arrives is what is counted.
+#[test]
+fn a_full_pipe_counts_what_it_drops() {
+    let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
+    small_regions();
+    let mut world = World::default();
+    world.run(&Op::Open(0));
+    world.run(&Op::Open(1));
+    for _ in 0..100 {
+        world.run(&Op::SendForeign {
+            port: 0,
+            frames: 32,
+            len: 100,
+        });
+    }
+    let mut arrived = 0;
+    loop {
+        world.run(&Op::Recv(1, 32));
+        if world.held.is_empty() {
+            break;
+        }
+        arrived += world.held.len() as u64;
+        free(world.take(usize::MAX));
+    }
+    let sender = world.ports[0].as_ref().unwrap().state().stats();
+    assert_eq!(sender.tx_packets, arrived);
+    assert_eq!(sender.tx_packets + sender.tx_dropped, 3200);
+    assert!(sender.tx_dropped > 0);
+}
+
+/// The last packet of a pool comes back while the next port of its region is being opened: the region
+/// stays, so the buffers must be free again in it.
+#[test]
+fn a_region_that_stays_gets_its_buffers_back() {
+    let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
+    small_regions();
+    let mut world = World::default();
+    world.run(&Op::Open(3));
+    world.run(&Op::Recv(3, 8));
+    let name = NAMES[4].parse().unwrap();
+    let request = OpenRequest {
+        name: &name,
+        rings: 1,
+        extra_bufs: 96,
+        region_bufs: 8192,
+        buf_size: 2048,
+        null_source: None,
+    };
+    let opened = engine::open(EngineChoice::Userspace, &request).unwrap();
+    world.run(&Op::Close(3));
+    free(world.take(usize::MAX));
+    assert!(pool::pools().is_empty(), "{}", show());
+    let (region, extra) = (opened.region, opened.extra);
+    let unassigned = region.backing().unassigned().unwrap();
+    let found = unassigned + region.in_rings() + extra.len() as u32;
+    assert_eq!(found, region.usable_bufs());
+    drop(opened.rings);
+    opened.port.close(extra);
+}
+
+/// A port that is open cannot be opened again, and says who has it.
+#[test]
+fn open_twice_is_refused() {
+    let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
+    small_regions();
+    let _port = open("null:7").unwrap();
+    let error = open("null:7").err().unwrap();
+    assert_eq!(error.errno(), libc::EBUSY);
+    assert!(
+        error
+            .to_string()
+            .contains("already open as interface null:7")
+    );
+}

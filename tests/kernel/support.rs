@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+//! An open port, frames, what the module has left, and `pkt-gen`.
+
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ovs_netmap::abi;
+use ovs_netmap::engine::{HEADROOM, OpenRequest, Opened, SyncedRing, kernel};
+use ovs_netmap::index::{BufIdx, OwnedBuf, Owner};
+use ovs_netmap::name::PortName;
+use ovs_netmap::region::Region;
+use ovs_netmap::ring::Slot;
+use parking_lot::{Mutex, MutexGuard};
+
+/// The module is one for all tests.
+static MODULE: Mutex<()> = Mutex::new(());
+
+/// The module, for one test alone; `None`, and the reason on standard output, without it.
+pub fn module() -> Option<MutexGuard<'static, ()>> {
+    if !kernel::available() {
+        let reason = File::open("/dev/netmap").err();
+        println!("skipped: no /dev/netmap ({reason:?})");
+        return None;
+    }
+    Some(MODULE.lock())
+}
+
+/// Runs a command of the system's; for tests that need interfaces.
+pub fn run(command: &str) {
+    let status = Command::new("sh").args(["-c", command]).status().unwrap();
+    assert!(status.success(), "{command}: {status}");
+}
+
+/// An open port.
+pub struct Port {
+    pub opened: Opened,
+    pub spare: Vec<OwnedBuf>,
+}
+
+pub fn try_open(name: &str, rings: u32, extra_bufs: u32) -> ovs_netmap::error::Result<Port> {
+    let name = PortName::parse(name).unwrap();
+    let mut opened = kernel::open(&OpenRequest {
+        name: &name,
+        rings,
+        extra_bufs,
+        region_bufs: 4096,
+        buf_size: 2048,
+        null_source: None,
+    })?;
+    let spare = std::mem::take(&mut opened.extra);
+    Ok(Port { opened, spare })
+}
+
+pub fn open(name: &str) -> Port {
+    try_open(name, 1, 64).unwrap_or_else(|e| panic!("{e}"))
+}
+
+impl Port {
+    pub fn region(&self) -> Arc<Region> {
+        Arc::clone(&self.opened.region)
+    }
+
+    pub fn mem_id(&self) -> u16 {
+        let status = self.opened.port.status();
+        let (_, id) = status.iter().find(|(k, _)| *k == "region").unwrap();
+        id.parse().unwrap()
+    }
+
+    pub fn tx(&mut self, pair: usize) -> &mut SyncedRing {
+        self.opened.rings[pair].tx.as_mut().unwrap()
+    }
+
+    pub fn rx(&mut self, pair: usize) -> &mut SyncedRing {
+        self.opened.rings[pair].rx.as_mut().unwrap()
+    }
+
+    /// Sends `frame` from a spare buffer, without a copy, with the frame at `offset`.
+    pub fn send_at(&mut self, pair: usize, frame: &[u8], offset: u32) {
+        let region = self.region();
+        let ours = self.spare.pop().unwrap();
+        assert!(region.write(ours.idx(), offset, frame.into()));
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let tx = self.opened.rings[pair].tx.as_mut().unwrap();
+        while tx.ring.head() == tx.ring.tail() {
+            tx.sync().unwrap();
+            assert!(Instant::now() < deadline, "the transmit ring stays full");
+        }
+        let mut batch = tx.ring.batch().unwrap();
+        let slot = batch.slot(0);
+        let theirs = region.claim(BufIdx(slot.buf_idx), Owner::OUTSIDE).unwrap();
+        let full = Slot {
+            buf_idx: region.release(ours, Owner::OUTSIDE).0,
+            len: frame.len() as u16,
+            flags: abi::NS_BUF_CHANGED,
+            ptr: batch.ring().with_offset(slot.ptr, offset),
+        };
+        batch.put(0, full);
+        batch.commit(1);
+        tx.sync().unwrap();
+        self.spare.push(theirs);
+    }
+
+    pub fn send(&mut self, pair: usize, frame: &[u8]) {
+        let offset = HEADROOM.min(self.tx(pair).ring.max_offset());
+        self.send_at(pair, frame, offset);
+    }
+
+    /// The next frame and its offset, each buffer swapped for a spare one, if one comes in time.
+    pub fn recv_for(&mut self, pair: usize, time: Duration) -> Option<(Vec<u8>, u64)> {
+        let (mut whole, offset, mut more) = self.recv_slot(pair, time)?;
+        // The e1000 driver delivers an empty first slot the first time round its ring.
+        while more {
+            let (rest, _, still) = self.recv_slot(pair, time)?;
+            whole.extend(rest);
+            more = still;
+        }
+        Some((whole, offset))
+    }
+
+    pub fn recv_slot(&mut self, pair: usize, time: Duration) -> Option<(Vec<u8>, u64, bool)> {
+        let region = self.region();
+        let deadline = Instant::now() + time;
+        let rx = self.opened.rings[pair].rx.as_mut().unwrap();
+        while rx.ring.head() == rx.ring.tail() {
+            if Instant::now() > deadline {
+                return None;
+            }
+            rx.sync().unwrap();
+        }
+        let mut batch = rx.ring.batch().unwrap();
+        let slot = batch.slot(0);
+        let offset = batch.ring().offset_of(&slot);
+        let theirs = region.claim(BufIdx(slot.buf_idx), Owner::OUTSIDE).unwrap();
+        let bytes = copy_of(&region, theirs.idx(), offset as u32, slot.len.into());
+        let ours = self.spare.pop().unwrap();
+        let empty = Slot {
+            buf_idx: region.release(ours, Owner::OUTSIDE).0,
+            len: 0,
+            flags: abi::NS_BUF_CHANGED,
+            ptr: slot.ptr,
+        };
+        batch.put(0, empty);
+        batch.commit(1);
+        self.spare.push(theirs);
+        Some((bytes, offset, slot.flags & abi::NS_MOREFRAG != 0))
+    }
+
+    pub fn recv(&mut self, pair: usize) -> (Vec<u8>, u64) {
+        let got = self.recv_for(pair, Duration::from_secs(5));
+        got.expect("a frame within 5 seconds")
+    }
+
+    pub fn close(self) {
+        let Port { opened, spare } = self;
+        drop(opened.rings);
+        opened.port.close(spare);
+    }
+}
+
+/// `len` bytes at `offset` of a buffer.
+pub fn copy_of(region: &Region, idx: BufIdx, offset: u32, len: u32) -> Vec<u8> {
+    let source = region.bytes(idx, offset, len).expect("inside the buffer");
+    let mut bytes = vec![0; source.len()];
+    // SAFETY: `bytes` has as many bytes; the source is mapped while `region` lives.
+    unsafe { source.as_ptr().copy_to(bytes.as_mut_ptr(), source.len()) };
+    bytes
+}
+
+/// A broadcast frame of `len` bytes whose contents depend on `seed`.
+pub fn frame(len: usize, seed: u32) -> Vec<u8> {
+    let mut bytes: Vec<u8> = (0..len).map(|i| (i as u32 * 7 + seed) as u8).collect();
+    bytes[..6].fill(0xff);
+    bytes[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
+    bytes[12..14].copy_from_slice(&[0x88, 0xb5]);
+    bytes
+}
+
+/// How many buffers of a region are free, by taking all of them for a moment.
+pub fn free_bufs(mem_id: u16) -> u32 {
+    let device = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/netmap")
+        .unwrap();
+    let mut body = abi::nmreq_register {
+        nr_mode: abi::NR_REG_NULL,
+        nr_mem_id: mem_id,
+        nr_extra_bufs: 10_000_000,
+        ..abi::nmreq_register::default()
+    };
+    let mut header = abi::nmreq_header {
+        nr_version: abi::NETMAP_API,
+        nr_reqtype: abi::NETMAP_REQ_REGISTER,
+        nr_reserved: 0,
+        nr_name: [0; abi::NETMAP_REQ_IFNAMSIZ],
+        nr_options: 0,
+        nr_body: (&raw mut body) as u64,
+    };
+    header.nr_name[0] = b'c' as _;
+    // SAFETY: what NIOCCTRL takes, with the body of its request type.
+    let result = unsafe { libc::ioctl(device.as_raw_fd(), abi::NIOCCTRL as _, &raw mut header) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    body.nr_extra_bufs
+}
+
+/// How many regions this process has mapped, and netmap descriptors open.
+pub fn mapped_and_open() -> (usize, usize) {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let mapped = maps.lines().filter(|l| l.contains("/dev/netmap")).count();
+    let fds = fs::read_dir("/proc/self/fd").unwrap();
+    let links = fds.filter_map(|f| fs::read_link(f.unwrap().path()).ok());
+    (mapped, links.filter(|l| l.ends_with("netmap")).count())
+}
+
+/// Ports of a VALE switch, as the module lists them.
+pub fn vale_ports(switch: &str) -> usize {
+    let listed = Command::new("vale-ctl").arg("-l").output();
+    let Ok(listed) = listed else { return 0 };
+    let text = String::from_utf8_lossy(&listed.stdout).into_owned()
+        + &String::from_utf8_lossy(&listed.stderr);
+    text.lines()
+        .filter(|l| l.contains(&format!("{switch}:")))
+        .count()
+}
+
+/// A `pkt-gen`, found by `PATH`; stopped with SIGINT, which makes it close its port.
+pub struct PktGen(Option<Child>);
+
+impl PktGen {
+    pub fn start(args: &str) -> PktGen {
+        let child = Command::new("pkt-gen")
+            .args(args.split(' '))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        PktGen(Some(child.unwrap()))
+    }
+
+    /// Its output, after it ended by itself or by SIGINT.
+    pub fn finish(mut self, stop: bool) -> String {
+        let child = self.0.take().unwrap();
+        if stop {
+            // SAFETY: our child, not waited for yet.
+            unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+        }
+        let output = child.wait_with_output().unwrap();
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    }
+}
+
+impl Drop for PktGen {
+    fn drop(&mut self) {
+        // A test that failed.
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+        }
+    }
+}
+
+/// The number behind `word` in what `pkt-gen` said.
+pub fn number_after(text: &str, word: &str) -> Option<u64> {
+    let rest = text.split(word).nth(1)?;
+    rest.split_whitespace().next()?.parse().ok()
+}
