@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Every target is one script in scripts/; what the scripts build and log goes
+# to build/ (override with BUILD=).  `make help` lists the targets.
+
+OVS     ?= 3.1
+OVS_DIR ?=
+PREFIX  ?= /usr/local
+DESTDIR ?=
+TESTS   ?=
+NETMAP_KO ?=
+PKT_GEN ?=
+KERNEL  ?=
+NATIVE  ?=
+JOBS    ?= $(shell nproc)
+export OVS OVS_DIR PREFIX DESTDIR TESTS JOBS NETMAP_KO PKT_GEN KERNEL NATIVE
+
+.DEFAULT_GOAL := help
+.PHONY: help demo check check-netmap check-kernel ovs lib bench install clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+	@echo
+	@echo '  OVS=3.1       the OVS release to build against (Debian openvswitch-source)'
+	@echo '  OVS_DIR=PATH  an OVS source tree to use instead; it is copied, not touched'
+	@echo "  TESTS=...     for check-netmap, only these: '1-20' or '-k conntrack';"
+	@echo '                for check-kernel, those whose names match: vale'
+	@echo '  NETMAP_KO=PATH  PKT_GEN=PATH  KERNEL=VMLINUZ   for check-kernel: what the VM runs'
+	@echo '  JOBS=N        parallel compile jobs (default: one a CPU)'
+
+demo: ## builds all that is missing, then sends real traffic through two netmap ports
+	@scripts/demo.sh
+
+check: ## the whole test suite; the last line says how many passed, failed, were skipped
+	@scripts/check.sh
+
+check-netmap: ## OVS's own datapath tests on system and on netmap ports, in one table (TESTS=)
+	@scripts/check-netmap.sh
+
+check-kernel: ## the kernel engine on the real netmap module, in a VM (NETMAP_KO=) or here (NATIVE=1)
+	@scripts/check-kernel.sh
+
+ovs: ## a patched and built OVS tree under build/ (OVS=3.1 or OVS_DIR=PATH)
+	@scripts/build-ovs.sh
+
+lib: ## the library alone, installed into build/prefix
+	@scripts/build-lib.sh
+
+bench: ## cycles per packet of the PMD loop, beside OVS-DPDK on the same core
+	@scripts/bench.sh
+
+install: ## library, header and pkg-config file (PREFIX=/usr/local DESTDIR=)
+	@scripts/install.sh
+
+clean: ## removes build/ and what cargo built
+	@scripts/clean.sh

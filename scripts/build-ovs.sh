@@ -1,0 +1,99 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# build-ovs.sh [--plain]: unpacks, patches, configures and builds the OVS tree
+# that OVS= or OVS_DIR= selects, under build/.  With --plain the same patched
+# sources are built without --with-netmap, in a tree of their own.
+#
+# A tree is built again only when something that goes into it changed, and then
+# only the part that changed: ovs-patch/apply brings a patched tree up to date.
+# The library itself does not go into it, OVS links with it when it starts.
+. "$(dirname "$0")/lib.sh"
+
+plain=
+[ "${1:-}" != --plain ] || plain=1
+tree=$(ovs_tree ${plain:+-plain})
+name=$(basename "$tree")
+debian_source=/usr/src/openvswitch/openvswitch.tar.gz
+
+need_packages "${BUILD_PACKAGES[@]}"
+
+# Compiled as Debian compiles its own OVS, OVS-DPDK included: -O2 with the
+# hardening flags and -fPIC, no -march.  "make bench" compares with Debian's
+# binary, so neither side may have a better compiler command line.
+flags() {
+    if command -v dpkg-buildflags >/dev/null; then
+        DEB_BUILD_MAINT_OPTIONS=hardening=+all DEB_CFLAGS_MAINT_APPEND=-fPIC \
+            dpkg-buildflags --get "$1" | sed 's/-ffile-prefix-map=[^ ]* *//'
+    elif [ "$1" = CFLAGS ]; then
+        echo "-g -O2"
+    fi
+}
+
+configure_args=(--prefix=/usr --localstatedir=/var --sysconfdir=/etc --enable-ssl --disable-afxdp
+                "CFLAGS=$(flags CFLAGS)" "CPPFLAGS=$(flags CPPFLAGS)" "LDFLAGS=$(flags LDFLAGS)")
+# Debian's Python, because what the tests need of it is installed with apt.
+[ ! -x /usr/bin/python3 ] || configure_args+=(PYTHON3=/usr/bin/python3)
+if [ -z "$plain" ]; then
+    [ -e "$STAGE/lib/libovs_netmap.so" ] || "$ROOT/scripts/build-lib.sh"
+    configure_args+=("--with-netmap=$STAGE")
+fi
+
+# Where the sources come from: other ones mean a new tree.
+if [ -n "$OVS_DIR" ]; then
+    [ -e "$OVS_DIR/vswitchd/bridge.c" ] || die "OVS_DIR=$OVS_DIR: not an OVS source tree"
+    origin=$(cd "$OVS_DIR" && find . -name .git -prune -o -type f -printf '%P %s %T@\n' | sort | sha256sum)
+else
+    origin=$(sha256sum <"$debian_source")
+fi
+
+# What the tree is made from, as one checksum.
+inputs() {
+    printf '%s\n' "$origin" "${configure_args[@]}"
+    cd "$ROOT"
+    find ovs-patch acinclude-netmap.m4 tests/*.at -type f -print0 | sort -z | xargs -0 sha256sum
+    [ -n "$plain" ] || sha256sum <"$STAGE/include/ovs_netmap.h"
+}
+key=$(inputs | sha256sum)
+if [ "$(cat "$tree/.built-from" 2>/dev/null)" = "$key" ]; then
+    say "OVS tree $name: up to date"
+    exit 0
+fi
+
+ovs_release() { sed -n 's/^AC_INIT(openvswitch, \([^,]*\),.*/\1/p' "$1/configure.ac"; }
+
+# unpack: the pristine sources, into $tree.
+unpack() {
+    local release
+    rm -rf "$tree"
+    mkdir -p "$tree"
+    if [ -n "$OVS_DIR" ]; then
+        tar -C "$OVS_DIR" --exclude=.git -cf - . | tar -C "$tree" -xf -
+        [ ! -e "$tree/Makefile" ] || make -s -C "$tree" distclean >/dev/null
+    else
+        tar -C "$tree" --strip-components=1 -xzf "$debian_source"
+        release=$(ovs_release "$tree")
+        case $release in
+        "$OVS" | "$OVS".*) ;;
+        *) die "OVS=$OVS: Debian's openvswitch-source on this machine is $release;" \
+               "give a source tree of the release you want with OVS_DIR=PATH" ;;
+        esac
+    fi
+    printf '%s\n' "$origin" >"$tree/.origin"
+}
+
+rm -f "$tree/.built-from"
+if [ "$(cat "$tree/.origin" 2>/dev/null)" != "$origin" ]; then
+    say "OVS tree $name: sources"
+    unpack
+fi
+long "patch-$name" "OVS tree $name: ovs-patch/apply" "$ROOT/ovs-patch/apply" "$tree"
+
+cd "$tree"
+if [ "$(cat .configured 2>/dev/null)" != "${configure_args[*]}" ]; then
+    long "boot-$name" "OVS tree $name: boot.sh" ./boot.sh
+    long "configure-$name" "OVS tree $name: configure${plain:+ without netmap}" ./configure "${configure_args[@]}"
+    printf '%s\n' "${configure_args[*]}" >.configured
+fi
+long "make-$name" "OVS tree $name: make -j$JOBS" make -j"$JOBS"
+printf '%s\n' "$key" >.built-from

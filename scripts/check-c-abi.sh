@@ -1,0 +1,35 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# check-c-abi.sh COMPILER: the installed header and library, as a C program
+# meets them: every warning is an error.
+. "$(dirname "$0")/lib.sh"
+
+cc=$1
+work=$(mktemp -d)
+on_exit "rm -rf '$work'"
+export PKG_CONFIG_PATH=$STAGE/lib/pkgconfig
+strict=(-Wall -Wextra -Wpedantic -Werror)
+read -ra cflags <<<"$(pkg-config --cflags ovs_netmap)"
+read -ra libs <<<"$(pkg-config --libs ovs_netmap)"
+read -ra private <<<"$(sed -n 's/^Libs.private: *//p' "$STAGE/lib/pkgconfig/ovs_netmap.pc")"
+
+say "the header stands alone"
+echo '#include <ovs_netmap.h>' >"$work/alone.c"
+"$cc" -std=c99 "${strict[@]}" "${cflags[@]}" -c "$work/alone.c" -o "$work/alone.o"
+
+say "the library exports what the header declares, and nothing else"
+nm -D --defined-only "$STAGE/lib/libovs_netmap.so" | awk '{ print $3 }' | sort >"$work/exported"
+"$cc" -E -P "${cflags[@]}" "$work/alone.c" | tr '\n' ' ' | grep -oE '\b(netmap|netdev_netmap)_[a-z0-9_]+ *\(' |
+    tr -d ' (' | sort -u >"$work/declared"
+diff "$work/declared" "$work/exported"
+
+say "tests/c_abi.c with the shared library"
+"$cc" -g "${strict[@]}" "${cflags[@]}" "$ROOT/tests/c_abi.c" -o "$work/shared" "${libs[@]}" -pthread
+readelf -d "$work/shared" | grep -q 'NEEDED.*libovs_netmap\.so\.[0-9]'
+LD_LIBRARY_PATH=$STAGE/lib "$work/shared"
+
+say "tests/c_abi.c with the static library"
+"$cc" -g "${strict[@]}" "${cflags[@]}" "$ROOT/tests/c_abi.c" -o "$work/static" \
+    "$STAGE/lib/libovs_netmap.a" "${private[@]}" -pthread
+"$work/static"

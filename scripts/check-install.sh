@@ -1,0 +1,23 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# "make install" with PREFIX and DESTDIR: all files in place, no path of the
+# build machine in the pkg-config file, links that lead to the library.
+. "$(dirname "$0")/lib.sh"
+
+work=$(mktemp -d)
+on_exit "rm -rf '$work'"
+make -s -C "$ROOT" install PREFIX=/opt/ovs-netmap "DESTDIR=$work"
+root=$work/opt/ovs-netmap
+for file in lib/libovs_netmap.so lib/libovs_netmap.a include/ovs_netmap.h lib/pkgconfig/ovs_netmap.pc; do
+    [ -s "$root/$file" ] || die "$file is missing"
+done
+soname=$(readelf -d "$root/lib/libovs_netmap.so" | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p')
+[ -s "$root/lib/$soname" ] || die "no link $soname"
+if grep -F -e "$work" -e "$ROOT" "$root/lib/pkgconfig/ovs_netmap.pc"; then
+    die "a path of this machine is in ovs_netmap.pc"
+fi
+export PKG_CONFIG_PATH=$root/lib/pkgconfig
+[ "$(pkg-config --variable=prefix ovs_netmap)" = /opt/ovs-netmap ]
+pkg-config --libs ovs_netmap | grep -q -- -lovs_netmap
+find "$work" -type f -o -type l | sed "s|^$work||" | sort

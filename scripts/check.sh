@@ -1,0 +1,158 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# The whole test suite, from formatting to Open vSwitch's system tests.  Goes on
+# after a failure, so that one run shows all there is to see; what depends on a
+# failed step is skipped.  The last line is "N passed, N failed, N skipped",
+# where each test of cargo's and of OVS's counts, and each other step counts
+# as one.
+. "$(dirname "$0")/lib.sh"
+
+passed=0 failed=0 skipped=0
+on_exit 'rm -rf "$snapshot"'
+snapshot=$(mktemp -d)
+cd "$ROOT"
+
+ok() {
+    passed=$((passed + 1))
+}
+failure() {
+    failed=$((failed + 1))
+    echo "FAILED: $*" >&2
+}
+skip() {
+    skipped=$((skipped + 1))
+    echo "skipped: $*"
+}
+
+# step NAME TEXT COMMAND...: one step that passes or fails.
+step() {
+    local status=0
+    long "$@" || status=$?
+    case $status in
+    0) ok ;;
+    77) skipped=$((skipped + 1)) ;;
+    *)
+        failure "$2"
+        return 1
+        ;;
+    esac
+}
+
+need_root
+need_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" clang
+need_rust
+
+# ---- Rust ----
+
+# Before cargo runs for the first time: its build script writes the header.
+cp include/ovs_netmap.h "$snapshot/" 2>/dev/null || true
+
+step fmt "cargo fmt --check" cargo fmt --check || true
+step clippy "cargo clippy, warnings denied" cargo clippy --all-targets -- -D warnings || true
+
+# Their seconds here are few; each script takes more.
+fuzz_seconds=${FUZZ_SECONDS:-10}
+hostile_seconds=${HOSTILE_SECONDS:-10}
+
+# Each line "test result:" is one test binary's count.
+cargo_tests() {
+    local status=0 counts
+    long cargo-test "cargo test" cargo test --no-fail-fast || status=$?
+    counts=$(awk '/^test result:/ { p += $4; f += $6; i += $8 } END { print p + 0, f + 0, i + 0 }' "$LOGS/cargo-test.log")
+    read -r p f i <<<"$counts"
+    passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + i))
+    sed -n 's/^test \(.*\) \.\.\. ignored/skipped: \1/p' "$LOGS/cargo-test.log"
+    sed -n 's/^test \(.*\) \.\.\. FAILED/FAILED: \1/p' "$LOGS/cargo-test.log" >&2
+    echo "    $p passed, $f failed, $i ignored"
+    # Not a failed test but a failed build, or no tests at all.
+    if [ "$f" -eq 0 ] && { [ "$status" -ne 0 ] || [ "$p" -eq 0 ]; }; then
+        failure "cargo test"
+    fi
+}
+cargo_tests
+
+step models "models of concurrency: pool and depot" scripts/check-models.sh || true
+step asan "AddressSanitizer: hostile rings for $hostile_seconds s, conservation" \
+    env HOSTILE_SECONDS="$hostile_seconds" scripts/check-asan.sh || true
+step fuzz "fuzz targets, $fuzz_seconds s each" scripts/fuzz.sh "$fuzz_seconds" || true
+
+# ---- the library as C sees it ----
+
+touch build.rs                   # the header is generated once more
+library=
+if step lib "library: build and install into build/prefix" scripts/build-lib.sh; then
+    library=1
+    step header "include/ovs_netmap.h is what cbindgen makes of src/" \
+        diff -u "$snapshot/ovs_netmap.h" include/ovs_netmap.h || true
+    for cc in gcc clang; do
+        step "c-abi-$cc" "C ABI test with $cc" scripts/check-c-abi.sh "$cc" || true
+    done
+    step valgrind "C ABI test under valgrind" scripts/check-valgrind.sh || true
+    step install "make install into a DESTDIR" scripts/check-install.sh || true
+else
+    skip "header, C ABI, install: the library does not build"
+fi
+
+# ---- Open vSwitch ----
+
+ovs_tests() {
+    local log status=0 good
+    if ! scripts/build-ovs.sh; then
+        failure "OVS $OVS with netmap does not build"
+        skip "system tests: there is no OVS to run them in"
+        return
+    fi
+    ok
+    netmap_ports
+    status=0
+    long system-tests "OVS: make check-system-userspace TESTSUITEFLAGS='-k netmap'" \
+        scripts/check-system.sh -k netmap || status=$?
+    log=$LOGS/system-tests.log
+    # " 12: name    ok", the last word telling how it went.
+    good=$(grep -cE '^ *[0-9]+: .* ok$' "$log" || true)
+    passed=$((passed + good))
+    failed=$((failed + $(grep -cE '^ *[0-9]+: .* FAILED ' "$log" || true)))
+    skipped=$((skipped + $(grep -cE '^ *[0-9]+: .* skipped ' "$log" || true)))
+    sed -nE 's/^ *[0-9]+: /    /p' "$log"
+    if [ "$good" -eq 0 ]; then
+        failure "no system test passed"
+    elif [ "$status" -ne 0 ] && ! grep -qE '^ *[0-9]+: .* FAILED ' "$log"; then
+        failure "make check-system-userspace"
+    fi
+}
+
+# Some of OVS's own tests on system and on netmap ports.  Those that pass on
+# neither, because the machine lacks something, say nothing and are skipped.
+netmap_ports() {
+    local log=$LOGS/check-netmap.log status=0 rows good bad
+    long check-netmap "OVS: make check-netmap, a part of it" scripts/check-netmap.sh --quick || status=$?
+    if ! [[ $(tail -n 1 "$log") =~ ^check-netmap:.*\ netmap_ok=([0-9]+)\ only_system=([0-9]+) ]]; then
+        failure "make check-netmap"
+        return
+    fi
+    good=${BASH_REMATCH[1]} bad=${BASH_REMATCH[2]}
+    sed '1,/^logs: /d; s/^/    /' "$log"
+    rows=$(($(sed '1,/^test .* system *netmap$/d' "$log" | wc -l) - 1))
+    passed=$((passed + good)) failed=$((failed + bad))
+    skipped=$((skipped + rows - good - bad))
+    if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
+        failure "make check-netmap"
+    fi
+}
+
+if [ "$library" ]; then
+    ovs_tests
+else
+    skip "OVS with netmap: the library does not build"
+fi
+if scripts/build-ovs.sh --plain; then
+    ok
+    step plain "OVS without netmap: says so, once, and goes on" scripts/check-plain.sh || true
+else
+    failure "OVS $OVS without netmap does not build"
+fi
+
+[ "$failed" -eq 0 ] || echo "logs are in $LOGS"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+#
+# What the scripts here share: paths, progress, packages, isolation, and a
+# private ovsdb-server and ovs-vswitchd.  To be sourced, not run.
+
+set -euo pipefail
+export LC_ALL=C
+
+# make hands its command line variables (PREFIX=, DESTDIR=) and its job server
+# down to every make below it; OVS's own makefiles must not see them.
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+BUILD=${BUILD:-$ROOT/build}
+LOGS=$BUILD/log
+STAGE=$BUILD/prefix              # where OVS finds the library
+OVS=${OVS:-3.1}
+OVS_DIR=${OVS_DIR:-}
+JOBS=${JOBS:-$(nproc)}
+
+# ---- messages and long steps ----
+
+say() { printf '==> %s\n' "$*"; }
+
+die() {
+    printf '%s: error: %s\n' "$(basename "$0")" "$*" >&2
+    exit 1
+}
+
+# long NAME TEXT COMMAND...
+#
+# Runs COMMAND with its output in build/log/NAME.log.  Says what is going on,
+# again every 15 seconds, and how long it took; shows the log's tail when
+# COMMAND fails, and returns its status.  77 is that of a script that says
+# "skipped: " and why.
+long() {
+    local text=$2 log=$LOGS/$1.log start=$SECONDS ticker status=0
+    shift 2
+    mkdir -p "$LOGS"
+    say "$text"
+    # The ticker's input is a pipe that nobody writes to: it ends as soon as
+    # this shell closes the pipe, or dies.
+    exec {ticker}> >(
+        while read -rt 15 _ || [ $? -gt 128 ]; do
+            printf '    ... %d s, %d lines in %s\n' $((SECONDS - start)) \
+                "$(wc -l <"$log")" "${log#"$ROOT"/}"
+        done)
+    "$@" >"$log" 2>&1 {ticker}>&- || status=$?
+    exec {ticker}>&-
+    if [ "$status" -eq 0 ]; then
+        printf '    done in %d s\n' $((SECONDS - start))
+    elif [ "$status" -eq 77 ]; then
+        grep '^skipped: ' "$log" || true
+    else
+        tail -n 30 "$log" | sed 's/^/    | /' >&2
+        printf '    FAILED with status %d; all of it: %s\n' "$status" "$log" >&2
+    fi
+    return "$status"
+}
+
+# ---- cleaning up ----
+
+# on_exit COMMAND: to be run when the script ends, however it ends, last
+# registered first.
+exit_commands=()
+on_exit() { exit_commands=("$1" "${exit_commands[@]}"); }
+
+run_exit_commands() {
+    local status=$? command
+    trap '' INT TERM HUP
+    set +e
+    for command in "${exit_commands[@]}"; do
+        eval "$command"
+    done
+    exit "$status"
+}
+trap run_exit_commands EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+trap 'exit 129' HUP
+
+# wait_until SECONDS COMMAND...: polls until COMMAND succeeds.
+wait_until() {
+    local end=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        [ "$SECONDS" -lt "$end" ] || return 1
+        sleep 0.1
+    done
+}
+
+# ---- what the machine must have ----
+
+need_root() {
+    [ "$(id -u)" -eq 0 ] || die "this needs root: it makes network namespaces, AF_XDP sockets and packages"
+}
+
+need_rust() {
+    PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
+    command -v cargo >/dev/null || die "no Rust toolchain: cargo is not in PATH (see https://rustup.rs)"
+}
+
+have_package() {
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+# need_packages PACKAGE...: installs those that are missing.  None of the
+# packages that the scripts ask for starts a service.
+need_packages() {
+    local package missing=()
+    command -v dpkg-query >/dev/null || {
+        say "not a Debian system; expected to be there: $*"
+        return 0
+    }
+    for package; do
+        have_package "$package" || missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    [ "$(id -u)" -eq 0 ] || die "missing packages, and only root can install them: ${missing[*]}"
+    long apt-update "apt-get update" apt-get update
+    long apt-install "apt-get install ${missing[*]}" \
+        env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"
+}
+
+BUILD_PACKAGES=(build-essential autoconf automake libtool pkg-config python3
+                libssl-dev libcap-ng-dev)
+[ -n "$OVS_DIR" ] || BUILD_PACKAGES+=(openvswitch-source)
+RUN_PACKAGES=(iproute2 iputils-ping iperf3 ethtool procps)
+# What tests of OVS's own are skipped without.
+TEST_PACKAGES=(curl lftp net-tools netcat-openbsd python3-pyftpdlib tcpdump wget)
+
+# ---- isolation ----
+
+# isolate "$@": goes on in network and mount namespaces of its own, so that
+# neither taps, veths and namespaces of an OVS on this machine and ours meet,
+# nor anything outlives the script: when the last process is gone, all of it
+# is.  To be called first thing in a script, with the script's arguments.
+isolate() {
+    if [ -z "${NETMAP_ISOLATED:-}" ]; then
+        NETMAP_ISOLATED=1 exec unshare --net --mount --propagation private -- "$0" "$@"
+    fi
+    unset NETMAP_ISOLATED
+    mkdir -p /run/netns
+    mount -t tmpfs netns /run/netns      # "ip netns" names are ours alone
+    mount -t sysfs sysfs /sys            # /sys/class/net of this namespace
+    ip link set lo up
+}
+
+# ---- trees and a private switch ----
+
+# ovs_tree [SUFFIX]: the directory of the OVS tree that OVS and OVS_DIR select.
+ovs_tree() {
+    if [ -n "$OVS_DIR" ]; then
+        echo "$BUILD/ovs-$(basename "$(realpath "$OVS_DIR")")-dir${1:-}"
+    else
+        echo "$BUILD/ovs-$OVS${1:-}"
+    fi
+}
+
+# use_tree TREE: its programs first in PATH.
+use_tree() {
+    PATH=$1/utilities:$1/ovsdb:$1/vswitchd:$PATH
+    export OVS_PKGDATADIR=$1/vswitchd
+}
+
+# switch_start RUNDIR [VSCTL-INIT...] starts ovsdb-server and ovs-vswitchd with
+# everything they read and write in RUNDIR.  VSWITCHD may name the binary (and
+# what stands before it).  Both die with this script, whatever kills it.
+VSWITCHD=(ovs-vswitchd)
+switch_start() {
+    local dir=$1
+    shift
+    rm -rf "$dir"
+    mkdir -p "$dir"
+    export OVS_RUNDIR=$dir OVS_LOGDIR=$dir OVS_DBDIR=$dir OVS_SYSCONFDIR=$dir
+    ovsdb-tool create "$dir/conf.db" "$OVS_PKGDATADIR/vswitch.ovsschema"
+    setpriv --pdeathsig TERM -- ovsdb-server "$dir/conf.db" \
+        --remote="punix:$dir/db.sock" --unixctl="$dir/ovsdb-server.ctl" \
+        --pidfile="$dir/ovsdb-server.pid" --log-file="$dir/ovsdb-server.log" \
+        -vconsole:off </dev/null >"$dir/ovsdb-server.out" 2>&1 &
+    OVSDB_PID=$!
+    wait_until 10 test -S "$dir/db.sock" || die "ovsdb-server did not start, see $dir/ovsdb-server.log"
+    ovs-vsctl --timeout=10 --no-wait init -- "$@"
+    setpriv --pdeathsig TERM -- "${VSWITCHD[@]}" "unix:$dir/db.sock" \
+        --unixctl="$dir/ovs-vswitchd.ctl" --pidfile="$dir/ovs-vswitchd.pid" \
+        --log-file="$dir/ovs-vswitchd.log" -vconsole:off \
+        </dev/null >"$dir/ovs-vswitchd.out" 2>&1 &
+    VSWITCHD_PID=$!
+    wait_until 30 switch_is_up || {
+        tail -n 20 "$dir/ovs-vswitchd.log" "$dir/ovs-vswitchd.out" >&2
+        die "ovs-vswitchd did not start"
+    }
+}
+
+switch_is_up() {
+    kill -0 "$VSWITCHD_PID" 2>/dev/null || die "ovs-vswitchd ended at once, see $OVS_RUNDIR/ovs-vswitchd.log"
+    [ -S "$OVS_RUNDIR/ovs-vswitchd.ctl" ] && ovs-vsctl --timeout=5 -- get Open_vSwitch . cur_cfg >/dev/null 2>&1
+}
+
+# The names are those of the daemons' unixctl sockets, so that no daemon of
+# the machine's own is ever addressed.
+switch_ctl() { ovs-appctl --timeout=20 -t "$OVS_RUNDIR/ovs-vswitchd.ctl" "$@"; }
+
+switch_stop() {
+    if [ -n "${VSWITCHD_PID:-}" ]; then
+        switch_ctl exit --cleanup >/dev/null 2>&1
+        end_process "$VSWITCHD_PID"
+        VSWITCHD_PID=
+    fi
+    if [ -n "${OVSDB_PID:-}" ]; then
+        ovs-appctl --timeout=10 -t "$OVS_RUNDIR/ovsdb-server.ctl" exit >/dev/null 2>&1
+        end_process "$OVSDB_PID"
+        OVSDB_PID=
+    fi
+    return 0
+}
+
+# end_process PID: a child of ours that was asked to end gets five seconds.
+end_process() {
+    wait_until 5 eval "! kill -0 $1 2>/dev/null" || kill -KILL "$1" 2>/dev/null
+    wait "$1" 2>/dev/null
+    return 0
+}
