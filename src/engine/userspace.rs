@@ -26,6 +26,9 @@ use crate::ring::{Ring, SLOTS_OFFSET, Slot};
 /// number for both engines lets a packet of either be sent by the other.
 pub const HEADROOM: u32 = 256;
 
+/// Bytes of a huge page of most machines; on others the memory is merely aligned to that.
+const HUGE_PAGE: usize = 2 << 20;
+
 /// All regions that still have a user.
 static REGIONS: Mutex<Vec<(Weak<Region>, Weak<Memory>)>> = Mutex::new(Vec::new());
 
@@ -38,6 +41,8 @@ pub struct UserRegion {
 
 /// The mapping, and which of its buffers and port numbers are free.
 pub struct Memory {
+    /// Start of the mapping, which is larger than the buffers by [`HUGE_PAGE`].
+    mapping: NonNull<u8>,
     base: NonNull<u8>,
     len: usize,
     free: Mutex<Vec<BufIdx>>,
@@ -54,29 +59,42 @@ unsafe impl Send for Memory {}
 unsafe impl Sync for Memory {}
 
 impl Memory {
+    /// New memory, which starts at a multiple of [`HUGE_PAGE`] and lies in huge pages if the system
+    /// gives them (`madvise` or `always` in /sys/kernel/mm/transparent_hugepage/enabled): frames of a
+    /// burst lie in many pages otherwise, more than a first-level TLB has entries for.
     #[allow(unsafe_code)]
     fn map(len: usize) -> Result<Memory> {
         // SAFETY: a new anonymous private mapping touches no memory that exists.
-        let base = unsafe {
+        let start = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
-                len,
+                len + HUGE_PAGE,
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
                 -1,
                 0,
             )
         };
-        if base == libc::MAP_FAILED {
+        if start == libc::MAP_FAILED {
             return Err(Error::last_os(format!(
                 "cannot map {len} bytes for packet buffers; lower other_config:netmap-region-bufs \
                  or give the process more memory"
             )));
         }
+        let mapping = NonNull::new(start.cast::<u8>())
+            .ok_or_else(|| Error::new(libc::ENOMEM, "packet buffers were mapped at address 0"))?;
+        let skip = mapping.as_ptr().align_offset(HUGE_PAGE);
+        // SAFETY: `skip` is less than HUGE_PAGE.
+        let base = unsafe { mapping.add(skip) };
+        #[cfg(target_os = "linux")]
+        // SAFETY: the range is mapped; the advice does not change what is in it, and where the
+        // kernel does not follow it all is as without.
+        unsafe {
+            libc::madvise(base.as_ptr().cast(), len, libc::MADV_HUGEPAGE);
+        }
         Ok(Memory {
-            base: NonNull::new(base.cast()).ok_or_else(|| {
-                Error::new(libc::ENOMEM, "packet buffers were mapped at address 0")
-            })?,
+            mapping,
+            base,
             len,
             free: Mutex::new(Vec::new()),
             free_owners: Mutex::new((Owner::FIRST_PORT..Owner::NOBODY.0).rev().collect()),
@@ -84,7 +102,7 @@ impl Memory {
         })
     }
 
-    /// First byte and length of the mapping, to register it as a UMEM.
+    /// First byte and length of the buffers, to register them as a UMEM.
     pub fn area(&self) -> (NonNull<u8>, usize) {
         (self.base, self.len)
     }
@@ -100,7 +118,7 @@ impl Drop for Memory {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours (`map`), and this is its last owner: region and ports hold an
         // `Arc` of it. A UMEM on it has its own hold on the pages.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
+        unsafe { libc::munmap(self.mapping.as_ptr().cast(), self.len + HUGE_PAGE) };
     }
 }
 
