@@ -75,7 +75,7 @@ start_netmap() {
     VSWITCHD=(nice -n -20 ovs-vswitchd)
     switch_start "$run" set Open_vSwitch . other_config:netmap-init=true \
         other_config:pmd-cpu-mask="$(mask "$core")"
-    add_port type=netmap options:netmap-port=null:0
+    add_port type=netmap options:netmap-port=null:0 options:rxsync-intval=0
 }
 
 start_dpdk() {
