@@ -17,7 +17,6 @@ use crate::link::Link;
 use crate::pool::{self, Packet, PacketLayout};
 use crate::port::{Port, PortConfig, RxHandle, Stats};
 use crate::rx::RxDesc;
-use crate::tx::Frames;
 use crate::{clock, config, logger, port, show};
 
 /// Open vSwitch's string map; opaque.
@@ -574,11 +573,14 @@ pub unsafe extern "C" fn netmap_port_send(
         // SAFETY: `n` elements by the caller's promise.
         let descs = unsafe { std::slice::from_raw_parts(descs, n) };
         // SAFETY: the packets were handed over and the bytes are readable, by the caller's promise.
-        let mut frames = unsafe { TxDescs::new(descs) };
+        let frames = unsafe { TxDescs::new(descs) };
         // SAFETY: NULL or open by the caller's promise.
         let txqs = unsafe { port.as_ref() }.map_or(&[][..], Port::txqs);
         if txqs.is_empty() {
-            (0..n).filter_map(|i| frames.take(i)).for_each(pool::free);
+            frames
+                .from(0)
+                .filter_map(|frame| frame.take())
+                .for_each(pool::free);
             return 0;
         }
         let txq = &txqs[qid as usize % txqs.len()];

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Frames to send as C hands them over: an array of descriptors, as [`crate::tx::Frames`].
+//! Frames to send as C hands them over: an array of descriptors, whose packets can be taken once.
 
 use std::ffi::c_void;
 use std::marker::PhantomData;
 
-use crate::pool::{InFlight, Packet};
+use crate::pool::Packet;
 use crate::region::RawBytes;
-use crate::tx::{Frame, Frames};
 
 /// A frame to send.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +25,7 @@ pub struct TxDescs<'a> {
     packets: PhantomData<&'a mut Packet>,
 }
 
+#[allow(unsafe_code)]
 impl<'a> TxDescs<'a> {
     /// The frames of `descs`.
     ///
@@ -34,37 +34,53 @@ impl<'a> TxDescs<'a> {
     /// a. Each `packet` is null or came from [`Packet::into_raw`], and nobody else uses it during
     ///    `'a`; no packet is in the array twice.
     /// b. Each `data` is readable for `size` bytes during `'a`.
-    #[allow(unsafe_code)]
     pub unsafe fn new(descs: &'a [TxDesc]) -> TxDescs<'a> {
         TxDescs {
             descs,
             packets: PhantomData,
         }
     }
-}
 
-#[allow(unsafe_code)]
-impl Frames for TxDescs<'_> {
+    /// How many.
     #[inline]
-    fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.descs.len()
     }
 
+    /// The frames from number `first` on.
     #[inline]
-    fn frame(&self, i: usize) -> Frame<'_> {
-        let desc = &self.descs[i];
-        Frame {
-            // SAFETY: `new` a.; a packet that was taken already keeps its memory, as its pool is the
-            // sender's or has a packet in flight.
-            packet: unsafe { InFlight::new(desc.packet) },
-            // SAFETY: `new` b.
-            data: unsafe { RawBytes::new(desc.data.cast(), desc.size as usize) },
-        }
+    pub fn from(&self, first: usize) -> impl Iterator<Item = Frame<'a>> {
+        self.descs[first..].iter().map(|desc| Frame { desc })
+    }
+}
+
+/// A frame to send: a descriptor of [`TxDescs`].
+#[derive(Clone, Copy)]
+pub struct Frame<'a> {
+    desc: &'a TxDesc,
+}
+
+#[allow(unsafe_code)]
+impl<'a> Frame<'a> {
+    /// Its bytes.
+    #[inline]
+    pub fn data(&self) -> RawBytes<'a> {
+        // SAFETY: `TxDescs::new` b.
+        unsafe { RawBytes::new(self.desc.data.cast(), self.desc.size as usize) }
     }
 
+    /// Takes its packet. `None` when it has none or that was taken before.
     #[inline]
-    fn take(&mut self, i: usize) -> Option<Packet> {
-        // SAFETY: `new` a.; a second call for the same packet gives `None`.
-        unsafe { Packet::from_raw(self.descs[i].packet) }
+    pub fn take(&self) -> Option<Packet> {
+        // SAFETY: `TxDescs::new` a.; a packet that was taken is not in flight, and its memory is
+        // there as long as whoever took it has not put it back.
+        unsafe { Packet::from_raw(self.desc.packet) }
+    }
+
+    /// As [`Frame::take`], but only a packet of the pool `pool_id` whose data is in its buffer.
+    #[inline]
+    pub fn take_plain(&self, pool_id: u64) -> Option<Packet> {
+        // SAFETY: as in `take`.
+        unsafe { Packet::plain_from_raw(self.desc.packet, pool_id) }
     }
 }

@@ -246,14 +246,11 @@ impl Region {
         true
     }
 
-    /// Offset of `data` in buffer `idx`, for `len` bytes; `None` unless they lie inside it.
+    /// How far behind the start of buffer `idx` the address `at` is; any number if it is not.
     #[inline]
-    pub fn offset_in(&self, idx: BufIdx, data: *const u8, len: usize) -> Option<u32> {
-        let base = (self.base.as_ptr() as usize)
-            .wrapping_add((idx.0 as usize).wrapping_mul(self.buf_size as usize));
-        let offset = (data as usize).wrapping_sub(base);
-        let size = self.buf_size as usize;
-        (offset <= size && len <= size - offset).then_some(offset as u32)
+    pub fn distance(&self, idx: BufIdx, at: *const u8) -> usize {
+        let offset = (idx.0 as usize).wrapping_mul(self.buf_size as usize);
+        (at as usize).wrapping_sub((self.base.as_ptr() as usize).wrapping_add(offset))
     }
 }
 

@@ -80,6 +80,33 @@ impl Slot {
     }
 }
 
+/// A slot where it lies in a ring. Each half is read and written at once.
+#[repr(C)]
+pub struct SlotCell {
+    first: AtomicU64,
+    ptr: AtomicU64,
+}
+
+const _: () = assert!(size_of::<SlotCell>() == size_of::<Slot>());
+
+impl SlotCell {
+    /// The slot as it is now.
+    #[inline]
+    pub fn read(&self) -> Slot {
+        Slot::from_words(
+            self.first.load(Ordering::Relaxed),
+            self.ptr.load(Ordering::Relaxed),
+        )
+    }
+
+    /// Overwrites the slot.
+    #[inline]
+    pub fn write(&self, slot: Slot) {
+        self.first.store(slot.first_word(), Ordering::Relaxed);
+        self.ptr.store(slot.ptr, Ordering::Relaxed);
+    }
+}
+
 /// The ring's memory makes no sense: an index outside the ring, or a layout that does not fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BadRing;
@@ -174,8 +201,8 @@ impl Ring {
 
     /// Whether a frame may start at `offset` in its buffer.
     #[inline]
-    pub fn takes_offset(&self, offset: u32) -> bool {
-        offset <= self.max_offset && offset & self.unaligned == 0
+    pub fn takes_offset(&self, offset: usize) -> bool {
+        offset <= self.max_offset as usize && offset & self.unaligned as usize == 0
     }
 
     /// Largest offset at which a frame may start in its buffer.
@@ -193,7 +220,8 @@ impl Ring {
     /// `slot.ptr` with the offset replaced.
     #[inline]
     pub fn with_offset(&self, ptr: u64, offset: u32) -> u64 {
-        (ptr & !self.offset_mask) | (offset as u64 & self.offset_mask)
+        // What differs, in the bits of the mask only.
+        ptr ^ ((ptr ^ offset as u64) & self.offset_mask)
     }
 
     /// First slot that is ours (u).
@@ -284,76 +312,84 @@ impl Ring {
     /// The slot at `pos`, read once.
     #[inline]
     pub fn slot(&self, pos: u32) -> Slot {
-        assert!(pos < self.num_slots, "slot outside the ring");
-        self.read(pos)
+        self.cells()[pos as usize].read()
     }
 
     /// Writes the slot at `pos`.
     #[inline]
     pub fn put_slot(&self, pos: u32, slot: Slot) {
-        assert!(pos < self.num_slots, "slot outside the ring");
-        self.write(pos, slot);
+        self.cells()[pos as usize].write(slot);
     }
 
     /// What is ours now, to work on without touching the ring's header again.
     #[inline]
     pub fn batch(&mut self) -> Result<Batch<'_>, BadRing> {
         let (head, tail) = self.checked_window()?;
-        let avail = self.distance(head, tail);
-        Ok(Batch {
+        Ok(self.batch_of(head, self.distance(head, tail)))
+    }
+
+    /// The slots that an engine may fill, from `tail` on: all that are not ours but one, which stays
+    /// empty so that a full ring does not look like an empty one.
+    #[inline]
+    pub fn vacant(&mut self) -> Result<Batch<'_>, BadRing> {
+        let (head, tail) = self.checked_window()?;
+        let ours = self.distance(head, tail);
+        Ok(self.batch_of(tail, self.num_slots - 1 - ours))
+    }
+
+    /// The `left` slots (fewer than all) from `pos` (below the number of slots) on.
+    #[inline]
+    fn batch_of(&mut self, pos: u32, left: u32) -> Batch<'_> {
+        Batch {
             ring: self,
-            head,
-            avail,
-        })
+            pos,
+            left,
+        }
     }
 
-    /// Reads slot `pos`, which the caller checked.
+    /// All slots.
     #[inline]
-    fn read(&self, pos: u32) -> Slot {
-        let at = SLOTS_OFFSET + pos as usize * size_of::<Slot>();
-        Slot::from_words(
-            self.u64_at(at).load(Ordering::Relaxed),
-            self.u64_at(at + 8).load(Ordering::Relaxed),
-        )
-    }
-
-    /// Writes slot `pos`, which the caller checked.
-    #[inline]
-    fn write(&self, pos: u32, slot: Slot) {
-        let at = SLOTS_OFFSET + pos as usize * size_of::<Slot>();
-        self.u64_at(at).store(slot.first_word(), Ordering::Relaxed);
-        self.u64_at(at + 8).store(slot.ptr, Ordering::Relaxed);
+    #[allow(unsafe_code)]
+    fn cells(&self) -> &[SlotCell] {
+        // SAFETY: `new` made sure that so many slots lie in the memory of its a., which is aligned by
+        // its b. and only accessed by atomics, as a cell is.
+        unsafe {
+            let first = self.ring.as_ptr().add(SLOTS_OFFSET).cast();
+            std::slice::from_raw_parts(first, self.num_slots as usize)
+        }
     }
 
     #[inline]
     #[allow(unsafe_code)]
     fn u32_at(&self, offset: usize) -> &AtomicU32 {
-        // SAFETY: callers pass offsets of header fields or of slots below `num_slots`: inside the
-        // memory of `new` a., aligned by `new` b., and only accessed by atomics.
+        // SAFETY: callers pass offsets of header fields (`scribble`: of slots, too): inside the memory
+        // of `new` a., aligned by `new` b., and only accessed by atomics.
         unsafe { AtomicU32::from_ptr(self.ring.as_ptr().add(offset).cast()) }
     }
 
     #[inline]
     #[allow(unsafe_code)]
     fn u64_at(&self, offset: usize) -> &AtomicU64 {
-        // SAFETY: as in `u32_at`; slots and 64-bit fields are 8-byte aligned in the ABI.
+        // SAFETY: as in `u32_at`; 64-bit fields are 8-byte aligned in the ABI.
         unsafe { AtomicU64::from_ptr(self.ring.as_ptr().add(offset).cast()) }
     }
 }
 
-/// The slots that were ours when the batch was made. [`Batch::commit`] gives the first of them
-/// away; a batch that is just dropped leaves the ring as it was.
+/// Slots of a ring, those that were ours when the batch was made, to be worked through in order.
+/// [`Batch::commit`] gives those passed away; a batch that is just dropped leaves `head` as it was.
 pub struct Batch<'a> {
     ring: &'a mut Ring,
-    head: u32,
-    avail: u32,
+    /// Position of the first slot left: below the number of slots.
+    pos: u32,
+    /// Slots left: fewer than there are.
+    left: u32,
 }
 
 impl Batch<'_> {
-    /// Number of slots.
+    /// Number of slots left.
     #[inline]
-    pub fn avail(&self) -> u32 {
-        self.avail
+    pub fn left(&self) -> u32 {
+        self.left
     }
 
     /// The ring itself, for its constants.
@@ -362,30 +398,50 @@ impl Batch<'_> {
         self.ring
     }
 
-    /// Slot `i` of the batch.
+    /// The next slots that lie one after the other, at most `most`; empty when none is left.
+    #[inline]
+    pub fn run(&self, most: usize) -> &[SlotCell] {
+        let cells = &self.ring.cells()[self.pos as usize..];
+        let n = cells.len().min(self.left as usize).min(most);
+        &cells[..n]
+    }
+
+    /// Slot `i` of those left.
     #[inline]
     pub fn slot(&self, i: u32) -> Slot {
-        self.ring.read(self.pos(i))
+        self.cell(i).read()
     }
 
-    /// Writes slot `i` of the batch.
+    /// Writes the first slot left, and passes it.
     #[inline]
-    pub fn put(&mut self, i: u32, slot: Slot) {
-        self.ring.write(self.pos(i), slot);
+    pub fn pass(&mut self, slot: Slot) {
+        self.cell(0).write(slot);
+        self.skip(1);
     }
 
-    /// Gives the first `n` slots to the other side at the next sync.
+    /// Passes the next `n` slots as they are.
     #[inline]
-    pub fn commit(self, n: u32) {
-        debug_assert!(n <= self.avail);
-        self.ring.set_head(self.ring.advance(self.head, n));
+    pub fn skip(&mut self, n: u32) {
+        assert!(n <= self.left, "slots outside the batch");
+        self.left -= n;
+        self.pos = self.ring.advance(self.pos, n);
     }
 
-    /// Position of slot `i` in the ring: below the number of slots, since `head` is (checked when the
-    /// batch was made) and `i` is below `avail`, which is at most that number less one.
+    /// Gives the slots passed to the other side at the next sync.
     #[inline]
-    fn pos(&self, i: u32) -> u32 {
-        assert!(i < self.avail, "slot outside the batch");
-        self.ring.advance(self.head, i)
+    pub fn commit(self) {
+        self.ring.set_head(self.pos);
+    }
+
+    /// Gives the slots passed, which an engine has filled, to the ring's owner.
+    #[inline]
+    pub fn deliver(self) {
+        self.ring.set_tail(self.pos);
+    }
+
+    #[inline]
+    fn cell(&self, i: u32) -> &SlotCell {
+        assert!(i < self.left, "slot outside the batch");
+        &self.ring.cells()[self.ring.advance(self.pos, i) as usize]
     }
 }

@@ -5,6 +5,7 @@
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
+use std::vec::Drain;
 
 use netmap_sys::netmap::{NS_BUF_CHANGED, NS_MOREFRAG};
 
@@ -15,7 +16,7 @@ use crate::index::{BufIdx, OwnedBuf};
 use crate::logger::RateLimit;
 use crate::pool::{MAGAZINE, Packet, Pool};
 use crate::region::Region;
-use crate::ring::{Batch, Slot};
+use crate::ring::{Batch, Ring, Slot, SlotCell};
 use crate::throttle::{Interval, Throttle};
 
 static TOO_LONG: RateLimit = RateLimit::new(6, 3);
@@ -88,7 +89,12 @@ impl RxQueue {
         let mut received = 0;
         for _ in 0..self.rings.len() {
             let ring = &mut self.rings[self.next];
-            received += ring.recv(&self.pool, &mut self.hand, &mut out[received..]);
+            let mut burst = Burst {
+                pool: &self.pool,
+                hand: &mut self.hand,
+                out: &mut out[received..],
+            };
+            received += ring.recv(&mut burst);
             self.next += 1;
             if self.next >= self.rings.len() {
                 self.next = 0;
@@ -101,41 +107,43 @@ impl RxQueue {
     }
 }
 
+/// What a burst is made from, and where it goes.
+struct Burst<'a> {
+    pool: &'a Pool,
+    hand: &'a mut Vec<Packet>,
+    out: &'a mut [MaybeUninit<RxDesc>],
+}
+
 impl RxRing {
     /// Receives what is in the ring. If that is nothing - it is empty, or has only the beginning of a
     /// frame, or makes no sense, which the other side sets right in a sync - syncs and tries again.
     #[inline]
-    fn recv(
-        &mut self,
-        pool: &Pool,
-        hand: &mut Vec<Packet>,
-        out: &mut [MaybeUninit<RxDesc>],
-    ) -> usize {
-        match self.drain(pool, hand, out) {
-            0 if self.rxsync() => self.drain(pool, hand, out),
+    fn recv(&mut self, burst: &mut Burst<'_>) -> usize {
+        match self.drain(burst) {
+            0 if self.rxsync() => self.drain(burst),
             received => received,
         }
     }
 
     #[inline]
-    fn drain(
-        &mut self,
-        pool: &Pool,
-        hand: &mut Vec<Packet>,
-        out: &mut [MaybeUninit<RxDesc>],
-    ) -> usize {
+    fn drain(&mut self, burst: &mut Burst<'_>) -> usize {
         let Ok(batch) = self.synced.ring.batch() else {
             self.counters.bad_ring.add(1);
             return 0;
         };
-        if batch.avail() == 0 {
+        if batch.left() == 0 {
             return 0;
         }
-        let wanted = out.len().min(batch.avail() as usize);
-        pool.take(hand, wanted);
-        let received = take(batch, pool.region(), hand, out, &self.counters);
-        if !hand.is_empty() {
-            pool.put(hand.drain(..));
+        let wanted = burst.out.len().min(batch.left() as usize);
+        burst.pool.take(burst.hand, wanted);
+        let mut supply = Supply {
+            region: burst.pool.region(),
+            packets: burst.hand.drain(..),
+        };
+        let received = take(batch, &mut supply, burst.out, &self.counters);
+        if supply.packets.len() > 0 {
+            // Rare: something was odd about the frames.
+            burst.pool.put(&mut supply.packets.collect());
         }
         received
     }
@@ -155,78 +163,114 @@ impl RxRing {
     }
 }
 
-/// Takes frames out of the slots of `batch`, as many as there are packets in `hand` and room in
-/// `out`.
+/// Takes frames out of the slots of `batch`, as many as there are packets and room in `out`.
 #[inline]
 fn take(
     mut batch: Batch<'_>,
-    region: &Region,
-    hand: &mut Vec<Packet>,
+    supply: &mut Supply<'_>,
     out: &mut [MaybeUninit<RxDesc>],
     counters: &RxCounters,
 ) -> usize {
-    let owner = batch.ring().owner();
-    let buf_size = region.buf_size() as u64;
-    let avail = batch.avail();
-    let most = out.len().min(hand.len());
-    let (mut used, mut received, mut bytes) = (0, 0, 0);
-
-    while used < avail && received < most {
-        let slot = batch.slot(used);
-        let offset = batch.ring().offset_of(&slot);
-        let mut len = slot.len as u64;
-        let mut slots = 1;
-        let fits = len != 0 && offset.saturating_add(len) <= buf_size;
-        let whole = slot.flags & NS_MOREFRAG == 0;
-        let mut claimed = None;
-        if fits && whole {
-            claimed = region.claim(BufIdx(slot.buf_idx), owner);
+    let (mut received, mut bytes) = (0, 0);
+    while batch.left() > 0 && received < out.len() {
+        let packets = supply.packets.len();
+        if packets == 0 {
+            counters.no_buffer.add(1);
+            break;
         }
-        if claimed.is_none() {
-            match odd(&batch, used, region, counters) {
-                Verdict::Take(frame, buf) => {
-                    (slots, len, claimed) = (frame.slots, frame.len, Some(buf));
-                }
-                Verdict::Drop(slots) => {
-                    used += slots;
-                    continue;
-                }
-                Verdict::Wait => break,
+        let out = &mut out[received..];
+        let run = batch.run(out.len().min(packets));
+        let simple = take_simple(run, batch.ring(), supply, out, &mut bytes);
+        let stopped = simple < run.len();
+        batch.skip(simple as u32);
+        received += simple;
+        if !stopped {
+            continue;
+        }
+        match odd(&batch, supply.region, counters) {
+            Verdict::Take(frame, buf) => {
+                let (empty, desc) = supply.exchange(batch.slot(0), frame, buf, batch.ring());
+                batch.pass(empty);
+                batch.skip(frame.slots - 1);
+                out[simple].write(desc);
+                received += 1;
+                bytes += frame.len;
             }
+            Verdict::Drop(slots) => batch.skip(slots),
+            Verdict::Wait => break,
         }
-        let (Some(buf), Some(mut packet)) = (claimed, hand.pop()) else {
-            unreachable!("`most` packets are at hand, and `odd` gives a buffer");
-        };
-        let base = region.base_of(&buf).as_ptr();
-        let old = packet.exchange_buf(buf);
-        let empty = Slot {
-            buf_idx: region.release(old, owner).0,
-            len: 0,
-            flags: NS_BUF_CHANGED,
-            ptr: slot.ptr,
-        };
-        batch.put(used, empty);
-        out[received].write(RxDesc {
-            packet: packet.into_raw(),
-            base,
-            allocated: buf_size as u16,
-            data_ofs: offset as u16,
-            size: len as u32,
-        });
-        bytes += len;
-        received += 1;
-        used += slots;
     }
-    if used < avail && hand.is_empty() && received < out.len() {
-        counters.no_buffer.add(1);
-    }
-    batch.commit(used);
+    batch.commit();
     if received > 0 {
         counters.packets.add(received as u64);
         counters.bytes.add(bytes);
         counters.bursts.add(1);
     }
     received
+}
+
+/// Takes the frames in the slots of `run`, up to the first that is not simply one good slot. Returns
+/// how many. There must be a packet and a place in `out` for each slot.
+#[inline]
+fn take_simple(
+    run: &[SlotCell],
+    ring: &Ring,
+    supply: &mut Supply<'_>,
+    out: &mut [MaybeUninit<RxDesc>],
+    bytes: &mut u64,
+) -> usize {
+    let mut taken = 0;
+    for (cell, out) in run.iter().zip(out) {
+        let slot = cell.read();
+        let frame = Frame::in_slot(&slot, ring);
+        // A length of 0 wraps around, and is too long then.
+        let room = (supply.region.buf_size() as u64).saturating_sub(frame.offset);
+        if frame.len.wrapping_sub(1) >= room || slot.flags & NS_MOREFRAG != 0 {
+            break;
+        }
+        let Some(buf) = supply.region.claim(BufIdx(slot.buf_idx), ring.owner()) else {
+            break;
+        };
+        let (empty, desc) = supply.exchange(slot, frame, buf, ring);
+        cell.write(empty);
+        out.write(desc);
+        *bytes += frame.len;
+        taken += 1;
+    }
+    taken
+}
+
+/// What the frames of a burst are received with.
+struct Supply<'a> {
+    region: &'a Region,
+    packets: Drain<'a, Packet>,
+}
+
+impl Supply<'_> {
+    /// Puts `frame`, whose bytes are in `buf`, out of `slot` into the next packet. Gives the slot
+    /// with that packet's former buffer, and the packet.
+    #[inline]
+    fn exchange(&mut self, slot: Slot, frame: Frame, buf: OwnedBuf, ring: &Ring) -> (Slot, RxDesc) {
+        let Some(mut packet) = self.packets.next() else {
+            unreachable!("there are as many packets as frames are taken");
+        };
+        let base = self.region.base_of(&buf).as_ptr();
+        let old = packet.exchange_buf(buf);
+        let empty = Slot {
+            buf_idx: self.region.release(old, ring.owner()).0,
+            len: 0,
+            flags: NS_BUF_CHANGED,
+            ptr: slot.ptr,
+        };
+        let desc = RxDesc {
+            packet: packet.into_raw(),
+            base,
+            allocated: self.region.buf_size() as u16,
+            data_ofs: frame.offset as u16,
+            size: frame.len as u32,
+        };
+        (empty, desc)
+    }
 }
 
 /// What to do with a frame that is not simply one good slot.
@@ -239,28 +283,24 @@ enum Verdict {
     Wait,
 }
 
-/// Looks closer at the frame in slot `first`.
+/// Looks closer at the first frame left.
 #[cold]
-fn odd(batch: &Batch<'_>, first: u32, region: &Region, counters: &RxCounters) -> Verdict {
+fn odd(batch: &Batch<'_>, region: &Region, counters: &RxCounters) -> Verdict {
     let ring = batch.ring();
     let buf_size = region.buf_size() as u64;
-    let slot = batch.slot(first);
-    let part = Frame {
-        slots: 1,
-        offset: ring.offset_of(&slot),
-        len: slot.len as u64,
-    };
+    let slot = batch.slot(0);
+    let part = Frame::in_slot(&slot, ring);
     let mut whole = part;
     if slot.flags & NS_MOREFRAG != 0 {
-        match measure(batch, first, part) {
+        match measure(batch, part) {
             Some(frame) => whole = frame,
             None => return Verdict::Wait,
         }
     }
     // A first slot may be empty when more follow: netmap's e1000 does that when its ring starts.
-    let fault = if whole.len == 0 || part.offset.saturating_add(part.len) > buf_size {
+    let fault = if whole.len == 0 || part.end() > buf_size {
         &counters.bad_length
-    } else if whole.offset + whole.len > buf_size || whole.slots > MAX_FRAGS {
+    } else if whole.end() > buf_size || whole.slots > MAX_FRAGS {
         TOO_LONG.log(
             log::Level::Warn,
             format_args!(
@@ -273,7 +313,7 @@ fn odd(batch: &Batch<'_>, first: u32, region: &Region, counters: &RxCounters) ->
         &counters.too_long
     } else {
         match region.claim(BufIdx(slot.buf_idx), ring.owner()) {
-            Some(buf) if gather(batch, first, whole, region, &buf) => {
+            Some(buf) if gather(batch, whole, region, &buf) => {
                 return Verdict::Take(whole, buf);
             }
             Some(buf) => {
@@ -295,10 +335,28 @@ struct Frame {
     len: u64,
 }
 
-/// The whole frame that starts in slot `first`, whose first slot is `frame`. `None` while its last
+impl Frame {
+    /// What of a frame is in `slot`.
+    #[inline]
+    fn in_slot(slot: &Slot, ring: &Ring) -> Frame {
+        Frame {
+            slots: 1,
+            offset: ring.offset_of(slot),
+            len: slot.len as u64,
+        }
+    }
+
+    /// Where it would end in its first slot's buffer.
+    #[inline]
+    fn end(&self) -> u64 {
+        self.offset.saturating_add(self.len)
+    }
+}
+
+/// The whole of the first frame left, whose first slot is `frame`. `None` while its last
 /// slot has not come, unless it never will: then what is there counts as one (too long) frame.
-fn measure(batch: &Batch<'_>, first: u32, mut frame: Frame) -> Option<Frame> {
-    for i in first + 1..batch.avail() {
+fn measure(batch: &Batch<'_>, mut frame: Frame) -> Option<Frame> {
+    for i in 1..batch.left() {
         let slot = batch.slot(i);
         frame.slots += 1;
         frame.len += slot.len as u64;
@@ -306,7 +364,7 @@ fn measure(batch: &Batch<'_>, first: u32, mut frame: Frame) -> Option<Frame> {
             return Some(frame);
         }
     }
-    let ring_is_full = batch.avail() + 1 >= batch.ring().num_slots();
+    let ring_is_full = batch.left() + 1 >= batch.ring().num_slots();
     (frame.slots > MAX_FRAGS || ring_is_full).then_some(Frame {
         len: u32::MAX as u64,
         ..frame
@@ -315,11 +373,11 @@ fn measure(batch: &Batch<'_>, first: u32, mut frame: Frame) -> Option<Frame> {
 
 /// Appends the bytes of the frame's further slots to those in `buf`, its first buffer. False when one
 /// of them names a buffer that is not the ring's.
-fn gather(batch: &Batch<'_>, first: u32, frame: Frame, region: &Region, buf: &OwnedBuf) -> bool {
+fn gather(batch: &Batch<'_>, frame: Frame, region: &Region, buf: &OwnedBuf) -> bool {
     let ring = batch.ring();
-    let start = batch.slot(first);
+    let start = batch.slot(0);
     let mut at = frame.offset as u32 + start.len as u32;
-    for i in first + 1..first + frame.slots {
+    for i in 1..frame.slots {
         // A second reading of the slot: lengths may have changed since `measure`, which only
         // garbles the frame, as `write` checks the bounds.
         let slot = batch.slot(i);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Sending a burst: exchange the packet's buffer with the slot's where that is possible, else copy.
-#![forbid(unsafe_code)]
 
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -9,30 +9,11 @@ use netmap_sys::netmap::NS_BUF_CHANGED;
 
 use crate::counters::TxCounters;
 use crate::engine::{HEADROOM, SyncedRing};
+use crate::frames::{Frame, TxDescs};
 use crate::index::BufIdx;
-use crate::pool::{self, InFlight, MAGAZINE, Packet, Pool};
-use crate::region::{RawBytes, Region};
-use crate::ring::{Batch, Slot};
-
-/// A frame to send.
-pub struct Frame<'a> {
-    /// Its packet, if it is one of this library's.
-    pub packet: Option<InFlight<'a>>,
-    /// Its bytes.
-    pub data: RawBytes<'a>,
-}
-
-/// Frames to send.
-pub trait Frames {
-    /// How many.
-    fn count(&self) -> usize;
-
-    /// Frame `i`.
-    fn frame(&self, i: usize) -> Frame<'_>;
-
-    /// Takes the packet of frame `i`, once all is done with it.
-    fn take(&mut self, i: usize) -> Option<Packet>;
-}
+use crate::pool::{self, MAGAZINE, Packet, Pool};
+use crate::region::Region;
+use crate::ring::{Batch, Ring, Slot, SlotCell};
 
 /// A transmit queue: the rings that it fills.
 pub struct TxQueue {
@@ -43,18 +24,8 @@ pub struct TxQueue {
     /// Longest frame that may go out, shared by the queues of a port and changed with its MTU.
     max_frame: Arc<AtomicU32>,
     counters: Arc<TxCounters>,
-    /// Packets of other pools, to put back at the end of a burst; empty between bursts.
-    strangers: Vec<Packet>,
-}
-
-/// What became of a frame.
-enum Fate {
-    /// It is in the slot.
-    Sent,
-    /// It was dropped and counted; the slot is as before.
-    Dropped,
-    /// The slot cannot be used, which is counted.
-    BadSlot,
+    /// Packets of the pool to put back at the end of the burst; empty between bursts.
+    sent: Vec<Packet>,
 }
 
 impl TxQueue {
@@ -66,7 +37,7 @@ impl TxQueue {
             pool,
             max_frame,
             counters: Arc::default(),
-            strangers: Vec::with_capacity(MAGAZINE),
+            sent: Vec::with_capacity(MAGAZINE),
         }
     }
 
@@ -83,18 +54,21 @@ impl TxQueue {
     /// Sends `frames`; returns how many went into a ring. The rest was dropped and counted. Packets
     /// of this library are put back to their pools, sent or not.
     #[inline]
-    pub fn send(&mut self, mut frames: impl Frames) -> usize {
-        let burst = Burst {
+    pub fn send(&mut self, frames: TxDescs<'_>) -> usize {
+        let mut burst = Burst {
+            frames: &frames,
+            done: 0,
             max_frame: self.max_frame.load(Ordering::Relaxed) as usize,
             pool: &self.pool,
             counters: &self.counters,
+            sent: &mut self.sent,
+            bytes: 0,
+            copied: 0,
         };
-        let mut tally = Tally::default();
-        let mut done = 0;
         // Two rounds: in the second, every ring was synced after it was found full.
         for _ in 0..2 * self.rings.len() {
-            done = burst.fill(&mut self.rings[self.next], &frames, done, &mut tally);
-            if done == frames.count() {
+            burst.fill(&mut self.rings[self.next]);
+            if burst.done == frames.count() {
                 break;
             }
             self.next += 1;
@@ -102,98 +76,45 @@ impl TxQueue {
                 self.next = 0;
             }
         }
-        self.counters.ring_full.add((frames.count() - done) as u64);
-        tally.publish(&self.counters);
-        put_back(&self.pool, &mut frames, &mut self.strangers);
-        tally.sent as usize
+        burst.finish()
     }
-}
-
-/// Puts the packets of `frames` back: those of `pool` as a group, the others one by one.
-#[inline]
-fn put_back(pool: &Pool, frames: &mut impl Frames, strangers: &mut Vec<Packet>) {
-    pool.put((0..frames.count()).filter_map(|i| {
-        let packet = frames.take(i)?;
-        if packet.pool_id() == pool.id() {
-            return Some(packet);
-        }
-        strangers.push(packet);
-        None
-    }));
-    strangers.drain(..).for_each(pool::free);
 }
 
 /// A burst on its way out.
 struct Burst<'q> {
+    frames: &'q TxDescs<'q>,
+    /// The first frame that is still to do.
+    done: usize,
     max_frame: usize,
     pool: &'q Pool,
     counters: &'q TxCounters,
-}
-
-/// What went into rings.
-#[derive(Default)]
-struct Tally {
-    sent: u64,
-    bytes: u64,
+    /// Packets of `pool` that went out by exchanging their buffers.
+    sent: &'q mut Vec<Packet>,
+    /// Frames that were copied into rings.
     copied: u64,
-}
-
-impl Tally {
-    fn publish(&self, counters: &TxCounters) {
-        if self.sent > 0 {
-            counters.packets.add(self.sent);
-            counters.bytes.add(self.bytes);
-            counters.bursts.add(1);
-            counters.zero_copy.add(self.sent - self.copied);
-            counters.copied.add(self.copied);
-        }
-    }
+    /// Bytes of the frames in rings.
+    bytes: u64,
 }
 
 impl Burst<'_> {
-    /// Fills the free slots of `synced` with the frames from `done`, and syncs it. Returns the first
-    /// frame that is still to do.
+    /// Fills the free slots of `synced` with what is to do, and syncs it.
     #[inline]
-    fn fill(
-        &self,
-        synced: &mut SyncedRing,
-        frames: &impl Frames,
-        mut done: usize,
-        tally: &mut Tally,
-    ) -> usize {
+    fn fill(&mut self, synced: &mut SyncedRing) {
         let Ok(mut batch) = synced.ring.batch() else {
             self.counters.bad_ring.add(1);
             // The other side knows where the ring was, and sets it right in a sync.
             self.sync(synced);
-            return done;
+            return;
         };
-        let avail = batch.avail();
-        // Locals, which stay in registers.
-        let (mut used, mut sent, mut bytes) = (0, 0, 0);
-        while used < avail && done < frames.count() {
-            let frame = frames.frame(done);
-            let len = frame.data.len();
-            let fate = match self.swap(&mut batch, used, &frame) {
-                true => Fate::Sent,
-                false => self.odd(&mut batch, used, &frame, tally),
-            };
-            match fate {
-                Fate::Sent => {
-                    sent += 1;
-                    bytes += len as u64;
-                    used += 1;
-                    done += 1;
-                }
-                Fate::Dropped => done += 1,
-                // The slot is passed over with nothing in it; the frame goes into the next one.
-                Fate::BadSlot => used += 1,
-            }
+        self.swap(&mut batch);
+        while batch.left() > 0
+            && let Some(frame) = self.frames.from(self.done).next()
+        {
+            self.copy(&mut batch, frame);
+            self.swap(&mut batch);
         }
-        tally.sent += sent;
-        tally.bytes += bytes;
-        batch.commit(used);
+        batch.commit();
         self.sync(synced);
-        done
     }
 
     #[inline]
@@ -204,82 +125,153 @@ impl Burst<'_> {
         }
     }
 
-    /// Puts `frame` into slot `i` by exchanging buffers, if that can be done.
+    /// Puts frames into slots by exchanging buffers, as long as that can be done.
     #[inline]
-    fn swap(&self, batch: &mut Batch<'_>, i: u32, frame: &Frame<'_>) -> bool {
-        let region = self.pool.region();
-        let len = frame.data.len();
-        let Some(packet) = frame.packet.filter(|_| len <= self.max_frame) else {
-            return false;
-        };
-        let Some(offset) = self.offset_for_swap(&packet, &frame.data, batch) else {
-            return false;
-        };
-        let slot = batch.slot(i);
-        let owner = batch.ring().owner();
-        let Some(buf) = region.claim(BufIdx(slot.buf_idx), owner) else {
-            return false;
-        };
-        let old = packet.exchange_buf(buf);
-        let full = Slot {
-            buf_idx: region.release(old, owner).0,
-            len: len as u16,
-            flags: NS_BUF_CHANGED,
-            ptr: batch.ring().with_offset(slot.ptr, offset),
-        };
-        batch.put(i, full);
-        true
+    fn swap(&mut self, batch: &mut Batch<'_>) {
+        loop {
+            let run = batch.run(self.frames.count() - self.done);
+            let frames = self.frames.from(self.done);
+            self.sent.reserve(run.len());
+            let sent = self.sent.spare_capacity_mut();
+            let (swapped, bytes) =
+                swap_run(run, frames, batch.ring(), self.pool, self.max_frame, sent);
+            self.grow_sent(swapped);
+            let stopped = swapped < run.len();
+            self.bytes += bytes;
+            self.done += swapped;
+            batch.skip(swapped as u32);
+            if stopped || batch.left() == 0 || self.done == self.frames.count() {
+                break;
+            }
+        }
     }
 
-    /// Copies `frame` into the buffer of slot `i`, or finds out why neither that nor a swap works.
+    /// Adds the packets that were written to the spare capacity of `sent`.
+    #[inline]
+    #[allow(unsafe_code)]
+    fn grow_sent(&mut self, n: usize) {
+        // SAFETY: `swap_run` wrote so many, in order, and there was room for them.
+        unsafe { self.sent.set_len(self.sent.len() + n) };
+    }
+
+    /// Copies `frame` into the buffer of the batch's first slot, or finds out why neither that nor a
+    /// swap works. Passes the slot, the frame, or both.
     #[cold]
-    fn odd(&self, batch: &mut Batch<'_>, i: u32, frame: &Frame<'_>, tally: &mut Tally) -> Fate {
+    fn copy(&mut self, batch: &mut Batch<'_>, frame: Frame<'_>) {
         let region = self.pool.region();
-        let len = frame.data.len();
-        let slot = batch.slot(i);
+        let data = frame.data();
+        let slot = batch.slot(0);
         let idx = BufIdx(slot.buf_idx);
-        if len > self.max_frame {
+        if data.len() > self.max_frame {
             self.counters.too_long.add(1);
-            return Fate::Dropped;
+            self.done += 1;
+            return;
         }
         if !region.is_held_by(idx, batch.ring().owner()) {
             self.counters.bad_index.add(1);
-            // Nothing of what the slot held before may go out.
-            batch.put(i, Slot { len: 0, ..slot });
-            return Fate::BadSlot;
+            // Nothing of what the slot held before may go out; the frame goes into the next one.
+            batch.pass(Slot { len: 0, ..slot });
+            return;
         }
-        let offset = room_before(batch, region, len);
-        if !region.write(idx, offset, frame.data) {
+        self.done += 1;
+        let offset = room_before(batch, region, data.len());
+        if !region.write(idx, offset, data) {
             self.counters.too_long.add(1);
-            return Fate::Dropped;
+            return;
         }
         let full = Slot {
-            len: len as u16,
+            len: data.len() as u16,
             flags: 0,
             ptr: batch.ring().with_offset(slot.ptr, offset),
             ..slot
         };
-        batch.put(i, full);
-        tally.copied += 1;
-        Fate::Sent
+        batch.pass(full);
+        self.bytes += data.len() as u64;
+        self.copied += 1;
     }
 
-    /// Where the frame starts in its packet's buffer, if that buffer can go into the ring: it is of
-    /// the ring's region, the data is still in it, and the port takes frames that start there.
+    /// Counts, and puts all packets back. Returns how many frames went into rings.
     #[inline]
-    fn offset_for_swap(
-        &self,
-        packet: &InFlight<'_>,
-        data: &RawBytes<'_>,
-        batch: &Batch<'_>,
-    ) -> Option<u32> {
-        if packet.pool_id() != self.pool.id() || packet.is_moved() {
-            return None;
+    fn finish(mut self) -> usize {
+        let counters = self.counters;
+        let swapped = self.sent.len() as u64;
+        let sent = swapped + self.copied;
+        if sent > 0 {
+            counters.packets.add(sent);
+            counters.bytes.add(self.bytes);
+            counters.bursts.add(1);
+            counters.zero_copy.add(swapped);
+            counters.copied.add(self.copied);
         }
-        let region = self.pool.region();
-        let offset = region.offset_in(packet.buf_idx(), data.as_ptr(), data.len())?;
-        batch.ring().takes_offset(offset).then_some(offset)
+        if self.done < self.frames.count() {
+            let left = self.frames.count() - self.done;
+            counters.ring_full.add(left as u64);
+        }
+        if self.sent.len() < self.frames.count() {
+            self.take_others();
+        }
+        self.pool.put(self.sent);
+        sent as usize
     }
+
+    /// Takes the packets of the frames that were not swapped: those of other pools are freed.
+    #[cold]
+    fn take_others(&mut self) {
+        for frame in self.frames.from(0) {
+            match frame.take() {
+                Some(packet) if packet.pool_id() == self.pool.id() => self.sent.push(packet),
+                Some(packet) => pool::free(packet),
+                None => {}
+            }
+        }
+    }
+}
+
+/// Puts `frames` into the slots of `run`, one by one, as long as that can be done by exchanging buffers:
+/// the packet is one of `pool`, its data is still in its buffer, and the port takes frames that start
+/// there. Writes the packets to `sent`; returns how many they are, and the bytes of their frames.
+#[inline]
+fn swap_run<'a>(
+    run: &[SlotCell],
+    frames: impl Iterator<Item = Frame<'a>>,
+    ring: &Ring,
+    pool: &Pool,
+    max_frame: usize,
+    sent: &mut [MaybeUninit<Packet>],
+) -> (usize, u64) {
+    let (region, pool_id) = (pool.region(), pool.id());
+    let (mut swapped, mut bytes) = (0, 0);
+    for ((cell, sent), frame) in run.iter().zip(sent).zip(frames) {
+        let data = frame.data();
+        let Some(mut packet) = frame.take_plain(pool_id) else {
+            break;
+        };
+        let slot = cell.read();
+        let offset = region.distance(packet.buf_idx(), data.as_ptr());
+        let fits = ring.takes_offset(offset)
+            && offset + data.len() <= region.buf_size() as usize
+            && data.len() <= max_frame;
+        let mut claimed = None;
+        if fits {
+            claimed = region.claim(BufIdx(slot.buf_idx), ring.owner());
+        }
+        let Some(buf) = claimed else {
+            // In flight again, as it was.
+            packet.into_raw();
+            break;
+        };
+        let old = packet.exchange_buf(buf);
+        cell.write(Slot {
+            buf_idx: region.release(old, ring.owner()).0,
+            len: data.len() as u16,
+            flags: NS_BUF_CHANGED,
+            ptr: ring.with_offset(slot.ptr, offset as u32),
+        });
+        bytes += data.len() as u64;
+        sent.write(packet);
+        swapped += 1;
+    }
+    (swapped, bytes)
 }
 
 /// Where to copy a frame of `len` bytes to: after the usual headroom, for whoever receives it from a

@@ -400,10 +400,17 @@ fn frames_over_several_slots() {
         let mut batch = out.ring.batch().unwrap();
         for (i, &len) in lens.iter().enumerate() {
             fill = fill.wrapping_add(1);
-            let mut slot = batch.slot(i as u32);
+            let last = i + 1 == lens.len();
+            if last && i > 0 {
+                // All but the last slot first: nothing is received until the frame is complete.
+                batch.commit();
+                out.sync().unwrap();
+                assert_eq!(rx.recv(&mut descs), 0);
+                batch = out.ring.batch().unwrap();
+            }
+            let mut slot = batch.slot(0);
             let offset = if i == 0 { 256 } else { 11 };
             let bytes = vec![fill; len as usize];
-            let last = i + 1 == lens.len();
             slot.len = len;
             slot.ptr = offset;
             slot.flags = if last { 0 } else { NS_MOREFRAG };
@@ -412,19 +419,10 @@ fn frames_over_several_slots() {
                 offset as u32,
                 RawBytes::from(&bytes[..]),
             );
-            batch.put(i as u32, slot);
+            batch.pass(slot);
             whole.extend(bytes);
         }
-        // All but the last slot first: nothing is received until the frame is complete.
-        let n = lens.len() as u32;
-        if n > 1 {
-            batch.commit(n - 1);
-            out.sync().unwrap();
-            assert_eq!(rx.recv(&mut descs), 0);
-            out.ring.batch().unwrap().commit(1);
-        } else {
-            batch.commit(1);
-        }
+        batch.commit();
         out.sync().unwrap();
         let received = rx.recv(&mut descs);
         assert_eq!(received, arrives as usize, "{lens:?}");

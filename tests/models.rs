@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ovs_netmap::index::{BufIdx, OwnedBuf, Owner};
-use ovs_netmap::pool::{self, InFlight, PacketLayout, Pool};
+use ovs_netmap::pool::{self, Packet, PacketLayout, Pool};
 use ovs_netmap::region::{Backing, Region};
 use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler};
 use shuttle::sync::mpsc;
@@ -247,8 +247,8 @@ impl InHand {
 
     fn buf(&self) -> u32 {
         // SAFETY: this value stands for the packet in flight.
-        let packet = unsafe { InFlight::new(self.packet) }.expect("a packet");
-        packet.buf_idx().0
+        let buf = unsafe { Packet::buf_in_flight(self.packet) };
+        buf.expect("a packet").0
     }
 
     fn free(self) {

@@ -17,7 +17,7 @@ use ovs_netmap::engine::{self, EnginePort, OpenRequest, Opened};
 use ovs_netmap::frames::{TxDesc, TxDescs};
 use ovs_netmap::index::BufIdx;
 use ovs_netmap::name::PortName;
-use ovs_netmap::pool::{self, InFlight, PacketLayout, Pool};
+use ovs_netmap::pool::{self, Packet, PacketLayout, Pool};
 use ovs_netmap::region::Region;
 use ovs_netmap::ring::{Ring, SLOTS_OFFSET};
 use ovs_netmap::rx::{RxDesc, RxQueue};
@@ -180,9 +180,9 @@ impl World {
             assert_eq!(desc.allocated as u32, BUF_SIZE);
             assert!(desc.data_ofs as u32 + desc.size <= BUF_SIZE && desc.size > 0);
             // SAFETY: the packet was just received.
-            let packet = unsafe { InFlight::new(desc.packet) }.expect("a packet");
-            assert!(packet.buf_idx().0 >= BufIdx::FIRST_VALID);
-            let base = port.region.base_of_idx(packet.buf_idx());
+            let buf = unsafe { Packet::buf_in_flight(desc.packet) }.expect("a packet");
+            assert!(buf.0 >= BufIdx::FIRST_VALID);
+            let base = port.region.base_of_idx(buf);
             assert_eq!(base.map(|base| base.as_ptr()), Some(desc.base));
             // SAFETY: the whole buffer is the packet's, as just asserted.
             unsafe { desc.base.write_bytes(0x55, desc.allocated as usize) };

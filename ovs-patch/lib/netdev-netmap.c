@@ -510,18 +510,19 @@ netdev_netmap_send(struct netdev *netdev, int qid,
     }
 
     DP_PACKET_BATCH_FOR_EACH (i, packet, batch) {
-        bool foreign = packet->source != DPBUF_NETMAP;
-
-        descs[i].packet = foreign ? NULL : packet;
+        descs[i].packet = packet;
         descs[i].data = dp_packet_data(packet);
         descs[i].size = dp_packet_size(packet);
-        n_foreign += foreign;
+        if (OVS_UNLIKELY(packet->source != DPBUF_NETMAP)) {
+            descs[i].packet = NULL;
+            n_foreign++;
+        }
     }
 
     n_sent = netmap_port_send(dev->port, qid, descs, n, concurrent_txq);
 
     /* The library has taken its own packets and copied all others. */
-    if (n_foreign) {
+    if (OVS_UNLIKELY(n_foreign)) {
         COVERAGE_ADD(netmap_tx_copied, n_foreign);
         DP_PACKET_BATCH_FOR_EACH (i, packet, batch) {
             if (!descs[i].packet) {

@@ -237,23 +237,26 @@ impl Cache {
     /// Moves packets to `hand` until that has `n`, or there are no more.
     #[inline]
     pub fn take(&mut self, hand: &mut Vec<Packet>, n: usize) {
-        while hand.len() < n {
-            let loaded = &mut self.loaded.0;
-            let keep = loaded.len().saturating_sub(n - hand.len());
-            hand.extend(loaded.drain(keep..));
-            if hand.len() < n {
-                match self.pop_slow() {
-                    Some(packet) => hand.push(packet),
-                    None => break,
-                }
+        loop {
+            move_last(&mut self.loaded.0, hand, n - hand.len());
+            if hand.len() == n {
+                break;
+            }
+            match self.pop_slow() {
+                Some(packet) => hand.push(packet),
+                None => break,
             }
         }
     }
 
-    /// Puts packets back.
+    /// Puts packets back; `packets` is empty then.
     #[inline]
-    pub fn put(&mut self, packets: impl Iterator<Item = Packet>) {
-        for packet in packets {
+    pub fn put(&mut self, packets: &mut Vec<Packet>) {
+        if packets.len() <= MAGAZINE - self.loaded.0.len() {
+            self.loaded.0.append(packets);
+            return;
+        }
+        for packet in packets.drain(..) {
             self.push(packet);
         }
     }
@@ -294,6 +297,23 @@ impl Cache {
             depot.lock().exchange_full(&mut self.previous);
         }
         std::mem::swap(&mut self.loaded, &mut self.previous);
+    }
+}
+
+/// Moves the last `n` packets of `from`, or all, to the end of `to`.
+#[inline]
+#[allow(unsafe_code)]
+fn move_last(from: &mut Vec<Packet>, to: &mut Vec<Packet>, n: usize) {
+    let n = n.min(from.len());
+    let left = from.len() - n;
+    to.reserve(n);
+    // SAFETY: `n` packets of `from` are behind the first `left`, and `to` has room for them behind
+    // its own. They are moved: `from` forgets them.
+    unsafe {
+        from.set_len(left);
+        let end = to.as_mut_ptr().add(to.len());
+        std::ptr::copy_nonoverlapping(from.as_ptr().add(left), end, n);
+        to.set_len(to.len() + n);
     }
 }
 

@@ -13,32 +13,34 @@ use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ffi::c_void;
 use std::mem::{align_of, size_of};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use crate::index::{BufIdx, OwnedBuf};
 
-/// In the depot, in a magazine, or a spare.
-const FREE: u8 = 0;
-/// Handed to OVS.
-const IN_FLIGHT: u8 = 1;
+/// Flag in [`Header::tag`]: handed to OVS. Without it the packet is in the depot, in a magazine, or a
+/// spare.
+const IN_FLIGHT: u64 = 1;
+/// Flag in [`Header::tag`]: OVS moved the data out of the buffer, into `Header::moved`.
+const MOVED: u64 = 2;
+/// Bits of the flags in [`Header::tag`].
+const FLAG_BITS: u32 = 8;
 /// `Header::buf` of a packet that has no buffer: buffer 0 is never valid.
 const NO_BUF: u32 = 0;
 
 /// All accesses are relaxed: one thread at a time has the packet, and how it changes hands (a
 /// magazine under the depot's lock, OVS's own queues) orders them. Atomics, because `netmap/show`
-/// reads `state` at any time, and so that a shared reference is enough.
+/// reads the flags at any time, and so that a shared reference is enough.
 #[repr(C, align(64))]
 struct Header {
-    /// malloc memory that holds the data since OVS resized the packet; null before.
-    moved: AtomicPtr<c_void>,
-    /// Which pool the packet belongs to: [`crate::pool::Pool::id`].
-    pool_id: u64,
-    /// Index of that pool in the tables of pools.
-    pool_slot: u32,
+    /// Which pool the packet belongs to, [`crate::pool::Pool::id`], above [`FLAG_BITS`] of flags: one
+    /// comparison tells whether it is one of a certain pool, in flight, with its data in its buffer.
+    tag: AtomicU64,
     /// The packet's buffer, or `NO_BUF`.
     buf: AtomicU32,
-    /// `FREE` or `IN_FLIGHT`.
-    state: AtomicU8,
+    /// Index of the pool in the tables of pools.
+    pool_slot: u32,
+    /// malloc memory that holds the data while `MOVED` is set.
+    moved: AtomicPtr<c_void>,
 }
 
 const HEADER_SIZE: usize = size_of::<Header>();
@@ -82,13 +84,19 @@ impl Packet {
     /// Which pool it belongs to.
     #[inline]
     pub fn pool_id(&self) -> u64 {
-        self.header().pool_id
+        self.header().tag.load(Ordering::Relaxed) >> FLAG_BITS
     }
 
     /// Index of its pool in the tables of pools.
     #[inline]
     pub fn pool_slot(&self) -> usize {
         self.header().pool_slot as usize
+    }
+
+    /// Index of its buffer.
+    #[inline]
+    pub fn buf_idx(&self) -> BufIdx {
+        BufIdx(self.header().buf.load(Ordering::Relaxed))
     }
 
     /// Gives the packet another buffer and returns the one it had.
@@ -110,23 +118,11 @@ impl Packet {
         OwnedBuf(BufIdx(buf))
     }
 
-    /// Frees the malloc memory that a resize left, if any.
-    #[inline]
-    pub fn reset(self) -> Packet {
-        let moved = &self.header().moved;
-        let memory = moved.load(Ordering::Relaxed);
-        if !memory.is_null() {
-            moved.store(std::ptr::null_mut(), Ordering::Relaxed);
-            // SAFETY: `moved_to` took ownership of this malloc memory, and it is freed once.
-            unsafe { libc::free(memory) };
-        }
-        self
-    }
-
     /// Hands the packet to OVS: the address of its `struct dp_packet`.
     #[inline]
     pub fn into_raw(self) -> *mut c_void {
-        self.header().state.store(IN_FLIGHT, Ordering::Relaxed);
+        let tag = &self.header().tag;
+        tag.store(tag.load(Ordering::Relaxed) | IN_FLIGHT, Ordering::Relaxed);
         // SAFETY: a `struct dp_packet` follows the header in the slab.
         unsafe { self.0.as_ptr().cast::<u8>().add(HEADER_SIZE).cast() }
     }
@@ -141,12 +137,55 @@ impl Packet {
     pub unsafe fn from_raw(raw: *mut c_void) -> Option<Packet> {
         // SAFETY: the header stands in front of the `struct dp_packet` (`into_raw`).
         let packet = unsafe { header_of(raw) }?;
-        let state = &packet.header().state;
-        if state.load(Ordering::Relaxed) != IN_FLIGHT {
+        let tag = packet.header().tag.load(Ordering::Relaxed);
+        if tag & (IN_FLIGHT | MOVED) != IN_FLIGHT {
+            return packet.back_from_flight();
+        }
+        packet
+            .header()
+            .tag
+            .store(tag & !IN_FLIGHT, Ordering::Relaxed);
+        Some(packet)
+    }
+
+    /// As [`Packet::from_raw`], but only a packet of the pool `pool_id` whose data is still in its
+    /// buffer.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Packet::from_raw`].
+    #[inline]
+    pub unsafe fn plain_from_raw(raw: *mut c_void, pool_id: u64) -> Option<Packet> {
+        // SAFETY: as in `from_raw`.
+        let packet = unsafe { header_of(raw) }?;
+        let plain = pool_id << FLAG_BITS;
+        if packet.header().tag.load(Ordering::Relaxed) != plain | IN_FLIGHT {
             return None;
         }
-        state.store(FREE, Ordering::Relaxed);
+        packet.header().tag.store(plain, Ordering::Relaxed);
         Some(packet)
+    }
+
+    /// [`Packet::from_raw`] where something is unusual.
+    #[cold]
+    fn back_from_flight(self) -> Option<Packet> {
+        let tag = &self.header().tag;
+        let flags = tag.load(Ordering::Relaxed);
+        if flags & IN_FLIGHT == 0 {
+            return None;
+        }
+        self.free_moved();
+        tag.store(flags & !(IN_FLIGHT | MOVED), Ordering::Relaxed);
+        Some(self)
+    }
+
+    /// Frees the malloc memory that a resize left, if any.
+    fn free_moved(&self) {
+        let moved = &self.header().moved;
+        let memory = moved.load(Ordering::Relaxed);
+        moved.store(std::ptr::null_mut(), Ordering::Relaxed);
+        // SAFETY: `moved_to` took ownership of this malloc memory, and it is freed once; null is fine.
+        unsafe { libc::free(memory) };
     }
 
     /// Notes that a packet in flight has its data in `memory`, from malloc, from now on. Memory of
@@ -158,59 +197,22 @@ impl Packet {
     pub unsafe fn moved_to(raw: *mut c_void, memory: *mut c_void) {
         // SAFETY: as in `from_raw`.
         if let Some(packet) = unsafe { header_of(raw) } {
-            let packet = packet.reset();
-            packet.header().moved.store(memory, Ordering::Relaxed);
+            packet.free_moved();
+            let header = packet.header();
+            header.moved.store(memory, Ordering::Relaxed);
+            let tag = header.tag.load(Ordering::Relaxed);
+            header.tag.store(tag | MOVED, Ordering::Relaxed);
         }
     }
-}
 
-/// A packet that OVS has and lends for the time of a call.
-#[derive(Clone, Copy)]
-pub struct InFlight<'a> {
-    header: &'a Header,
-}
-
-#[allow(unsafe_code)]
-impl<'a> InFlight<'a> {
-    /// The packet whose `struct dp_packet` is at `raw`; `None` for null.
+    /// Index of the buffer of a packet in flight; for models and tests.
     ///
     /// # Safety
     ///
-    /// As for [`Packet::from_raw`], during `'a`.
-    #[inline]
-    pub unsafe fn new(raw: *mut c_void) -> Option<InFlight<'a>> {
-        // SAFETY: the header stands in front of the `struct dp_packet`, and changes by atomics only.
-        unsafe {
-            header_of(raw).map(|packet| InFlight {
-                header: packet.0.as_ref(),
-            })
-        }
-    }
-
-    /// Which pool it belongs to.
-    #[inline]
-    pub fn pool_id(&self) -> u64 {
-        self.header.pool_id
-    }
-
-    /// Index of its buffer.
-    #[inline]
-    pub fn buf_idx(&self) -> BufIdx {
-        BufIdx(self.header.buf.load(Ordering::Relaxed))
-    }
-
-    /// Whether its data left the buffer for malloc memory.
-    #[inline]
-    pub fn is_moved(&self) -> bool {
-        !self.header.moved.load(Ordering::Relaxed).is_null()
-    }
-
-    /// Gives the packet another buffer and returns the one it had.
-    #[inline]
-    pub fn exchange_buf(&self, buf: OwnedBuf) -> OwnedBuf {
-        let old = self.buf_idx();
-        self.header.buf.store(buf.idx().0, Ordering::Relaxed);
-        OwnedBuf(old)
+    /// As for [`Packet::from_raw`].
+    pub unsafe fn buf_in_flight(raw: *mut c_void) -> Option<BufIdx> {
+        // SAFETY: as in `from_raw`.
+        unsafe { header_of(raw) }.map(|packet| packet.buf_idx())
     }
 }
 
@@ -263,11 +265,10 @@ impl Slab {
             // SAFETY: as above, and nobody else knows the memory yet.
             unsafe {
                 header.write(Header {
-                    moved: AtomicPtr::new(std::ptr::null_mut()),
-                    pool_id,
-                    pool_slot: pool_slot as u32,
+                    tag: AtomicU64::new(pool_id << FLAG_BITS),
                     buf: AtomicU32::new(NO_BUF),
-                    state: AtomicU8::new(FREE),
+                    pool_slot: pool_slot as u32,
+                    moved: AtomicPtr::new(std::ptr::null_mut()),
                 });
                 (packet.init)(header.as_ptr().cast::<u8>().add(HEADER_SIZE).cast());
             }
@@ -285,12 +286,14 @@ impl Slab {
 
     /// How many of its packets OVS has now.
     pub fn in_flight(&self) -> usize {
-        let state = |i: usize| {
+        let flags = |i: usize| {
             // SAFETY: a header of this slab, whose changing fields are atomic.
             let header = unsafe { self.base.add(i * self.stride).cast::<Header>().as_ref() };
-            header.state.load(Ordering::Relaxed)
+            header.tag.load(Ordering::Relaxed)
         };
-        (0..self.count).filter(|&i| state(i) == IN_FLIGHT).count()
+        (0..self.count)
+            .filter(|&i| flags(i) & IN_FLIGHT != 0)
+            .count()
     }
 }
 

@@ -23,7 +23,7 @@ use crate::sync::{Mutex, per_run};
 use depot::Depot;
 pub use depot::MAGAZINE;
 use header::Slab;
-pub use header::{InFlight, Packet, PacketLayout};
+pub use header::{Packet, PacketLayout};
 pub use thread::flush as flush_thread;
 use thread::with_thread;
 
@@ -171,10 +171,9 @@ impl Pool {
         });
     }
 
-    /// Puts packets of this pool back.
+    /// Puts packets of this pool back; `packets` is empty then.
     #[inline]
-    pub fn put(&self, packets: impl Iterator<Item = Packet>) {
-        let packets = packets.map(Packet::reset);
+    pub fn put(&self, packets: &mut Vec<Packet>) {
         let idle = with_thread(self.slot, self.id, |cache| match cache {
             Some(cache) => {
                 cache.put(packets);
@@ -183,7 +182,7 @@ impl Pool {
             }
             None => {
                 let mut depot = self.depot.lock();
-                packets.for_each(|packet| depot.put(packet));
+                packets.drain(..).for_each(|packet| depot.put(packet));
                 depot.is_idle()
             }
         });
@@ -218,7 +217,6 @@ pub fn pools() -> Vec<Arc<Pool>> {
 /// The pool is still there: a pool with a packet in flight is never retired.
 #[inline]
 pub fn free(packet: Packet) {
-    let packet = packet.reset();
     let left = with_thread(packet.pool_slot(), packet.pool_id(), |cache| match cache {
         Some(cache) => {
             cache.push(packet);

@@ -97,8 +97,8 @@ impl Port {
             flags: abi::NS_BUF_CHANGED,
             ptr: batch.ring().with_offset(slot.ptr, offset),
         };
-        batch.put(0, full);
-        batch.commit(1);
+        batch.pass(full);
+        batch.commit();
         tx.sync().unwrap();
         self.spare.push(theirs);
     }
@@ -142,8 +142,8 @@ impl Port {
             flags: abi::NS_BUF_CHANGED,
             ptr: slot.ptr,
         };
-        batch.put(0, empty);
-        batch.commit(1);
+        batch.pass(empty);
+        batch.commit();
         self.spare.push(theirs);
         Some((bytes, offset, slot.flags & abi::NS_MOREFRAG != 0))
     }

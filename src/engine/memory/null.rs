@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Null ports: they deliver 64-byte frames as fast as these are taken, and swallow what is sent.
 //!
-//! They measure the switch and nothing else, like DPDK's `net_null`. Unlike there, each frame's bytes
-//! are written anew before it is delivered, so that what a switch did to an earlier frame in the same
-//! buffer does not come back.
+//! They measure the switch and nothing else, like DPDK's `net_null`. As there, a source of zeros does
+//! not touch its buffers: they are zero when the region is new, and what a switch writes into a frame
+//! stays in its buffer. A source of UDP frames writes each one anew.
 
 use std::sync::Arc;
 
 use super::super::userspace::{Direction, PortBuffers, UserRegion};
 use super::super::{EnginePort, HEADROOM, OpenRequest, Opened, RingPair, RingSync, SyncedRing};
 use crate::error::{Error, Result};
-use crate::index::{BufIdx, OwnedBuf};
+use crate::index::{BufIdx, OwnedBuf, Owner};
 use crate::region::Region;
-use crate::ring::{Ring, Slot};
+use crate::ring::{Ring, Slot, SlotCell};
 
-/// Few enough that the lines of all frames and slots stay in the first-level cache while bursts of 32
-/// go through.
-const SLOTS: u32 = 128;
+/// A burst of OVS, and the slot that stays empty: few enough that the lines of all frames stay in the
+/// first-level cache.
+const SLOTS: u32 = 33;
 
 /// Bytes of a frame, as `net_null` has them by default.
 const FRAME: usize = 64;
@@ -62,14 +62,14 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Opened> {
     })
 }
 
-/// The frames of a source: all of them, one a flow.
+/// The frames that a source writes: all of them, one a flow; none for a source of zeros.
 type Frames = Vec<[u8; FRAME]>;
 
 /// What `options:null-source` asks for.
 fn frames(request: &OpenRequest<'_>) -> Result<Frames> {
     let text = request.null_source.unwrap_or("zero");
     if text == "zero" {
-        return Ok(vec![[0; FRAME]]);
+        return Ok(Vec::new());
     }
     let flows = text.strip_prefix("udp:").and_then(|n| n.parse().ok());
     match flows {
@@ -128,35 +128,53 @@ struct Source {
 
 impl RingSync for Source {
     fn sync(&mut self, ring: &mut Ring) -> std::result::Result<(), i32> {
-        let Ok((head, mut tail)) = ring.checked_window() else {
+        let Ok(mut vacant) = ring.vacant() else {
             ring.reset(0, 0);
             return Err(libc::EINVAL);
         };
-        let last = ring.advance(head, ring.num_slots() - 1);
-        let (region, owner) = (&*self.region, ring.owner());
-        while tail != last {
-            let slot = ring.slot(tail);
-            let idx = BufIdx(slot.buf_idx);
-            let offset = HEADROOM + idx.0 % COLOURS * 64;
-            // A scribbled index must not make this write into somebody's buffer.
-            if region.write_array(idx, owner, offset, &self.frames[self.next_frame]) {
-                self.next_frame += 1;
-                if self.next_frame >= self.frames.len() {
-                    self.next_frame = 0;
-                }
+        while vacant.left() > 0 {
+            let run = vacant.run(usize::MAX);
+            let n = run.len() as u32;
+            if !self.frames.is_empty() {
+                let next = self.frames.iter().cycle().skip(self.next_frame);
+                write_frames(run, vacant.ring().owner(), &self.region, next);
+                self.next_frame = (self.next_frame + run.len()) % self.frames.len();
             }
-            let full = Slot {
-                buf_idx: slot.buf_idx,
-                len: FRAME as u16,
-                flags: 0,
-                ptr: ring.with_offset(slot.ptr, offset),
-            };
-            ring.put_slot(tail, full);
-            tail = ring.advance(tail, 1);
+            for cell in run {
+                let slot = cell.read();
+                let offset = offset_in(BufIdx(slot.buf_idx));
+                cell.write(Slot {
+                    buf_idx: slot.buf_idx,
+                    len: FRAME as u16,
+                    flags: 0,
+                    ptr: vacant.ring().with_offset(slot.ptr, offset),
+                });
+            }
+            vacant.skip(n);
         }
-        ring.set_tail(tail);
+        vacant.deliver();
         Ok(())
     }
+}
+
+/// Writes the next of `frames` into the buffer of each slot of `run`.
+fn write_frames<'a>(
+    run: &[SlotCell],
+    owner: Owner,
+    region: &Region,
+    frames: impl Iterator<Item = &'a [u8; FRAME]>,
+) {
+    for (cell, frame) in run.iter().zip(frames) {
+        let idx = BufIdx(cell.read().buf_idx);
+        // A scribbled index must not make this write into somebody's buffer.
+        region.write_array(idx, owner, offset_in(idx), frame);
+    }
+}
+
+/// Where a frame starts in buffer `idx`. A buffer of 2048 bytes lies in the first or the second half
+/// of the sets of a 4096-byte way, by the last bit of its index; the others choose the line.
+fn offset_in(idx: BufIdx) -> u32 {
+    HEADROOM + idx.0 / 2 % COLOURS * 64
 }
 
 /// The transmit side.

@@ -161,20 +161,20 @@ fn forward(rx: &mut SyncedRing, tx: &mut SyncedRing, region: &Region) -> u32 {
     let (from, to) = (rx.ring.owner(), tx.ring.owner());
     let mut received = rx.ring.batch().unwrap();
     let mut free = tx.ring.batch().unwrap();
-    let n = received.avail().min(free.avail());
-    for i in 0..n {
-        let (mut full, mut empty) = (received.slot(i), free.slot(i));
+    let n = received.left().min(free.left());
+    for _ in 0..n {
+        let (mut full, mut empty) = (received.slot(0), free.slot(0));
         let packet = region.claim(BufIdx(full.buf_idx), from).unwrap();
         let spare = region.claim(BufIdx(empty.buf_idx), to).unwrap();
         empty.buf_idx = region.release(packet, to).0;
         full.buf_idx = region.release(spare, from).0;
         (empty.len, empty.ptr) = (full.len, full.ptr);
         full.len = 0;
-        received.put(i, full);
-        free.put(i, empty);
+        received.pass(full);
+        free.pass(empty);
     }
-    received.commit(n);
-    free.commit(n);
+    received.commit();
+    free.commit();
     tx.sync().unwrap();
     n
 }
@@ -332,11 +332,7 @@ fn a_flood_beyond_the_rings_loses_no_buffer() {
     assert!(drops > 0);
     let pair = a.rings[0].rx.as_mut().unwrap();
     pair.sync().unwrap();
-    assert_eq!(
-        pair.ring.batch().unwrap().avail(),
-        2047,
-        "all slots but one"
-    );
+    assert_eq!(pair.ring.batch().unwrap().left(), 2047, "all slots but one");
     // And it recovers.
     forwarding(&mut a, &mut b, || {
         let said = left.inside("ping -c 100 -i 0.002 -q 10.77.2.2");

@@ -72,11 +72,13 @@ impl Rx {
 
     fn sync(&mut self) -> u32 {
         self.sync.sync(&mut self.ring).unwrap();
-        self.ring.batch().unwrap().avail()
+        self.ring.batch().unwrap().left()
     }
 
     fn give_away(&mut self, n: u32) {
-        self.ring.batch().unwrap().commit(n);
+        let mut batch = self.ring.batch().unwrap();
+        batch.skip(n);
+        batch.commit();
     }
 }
 
@@ -115,24 +117,24 @@ impl Tx {
 
     fn send(&mut self, n: u32, change: impl Fn(&mut Slot)) {
         let mut batch = self.ring.batch().unwrap();
-        for i in 0..n {
-            let mut slot = batch.slot(i);
+        for _ in 0..n {
+            let mut slot = batch.slot(0);
             slot.len = 60;
             change(&mut slot);
-            batch.put(i, slot);
+            batch.pass(slot);
         }
-        batch.commit(n);
+        batch.commit();
     }
 
     fn sync(&mut self) -> u32 {
         self.sync.sync(&mut self.ring).unwrap();
-        self.ring.batch().unwrap().avail()
+        self.ring.batch().unwrap().left()
     }
 
     /// The buffers of the slots that are the user's.
     fn free(&mut self) -> Vec<u32> {
         let batch = self.ring.batch().unwrap();
-        (0..batch.avail()).map(|i| batch.slot(i).buf_idx).collect()
+        (0..batch.left()).map(|i| batch.slot(i).buf_idx).collect()
     }
 }
 
@@ -203,8 +205,8 @@ fn a_slot_with_a_buffer_of_somebody_else_is_not_posted() {
         buf_idx: 63,
         ..batch.slot(0)
     };
-    batch.put(0, slot);
-    batch.commit(1);
+    batch.pass(slot);
+    batch.commit();
     rx.sync();
     assert_eq!(rx.sync.counters.bad_slots.get(), 1);
     assert_eq!(rx.fill.take(), None);
@@ -358,9 +360,8 @@ proptest! {
         for step in steps {
             match step {
                 Step::Give(n) => {
-                    let batch = rx.ring.batch().unwrap();
-                    let n = n.min(batch.avail());
-                    batch.commit(n);
+                    let n = n.min(rx.ring.batch().unwrap().left());
+                    rx.give_away(n);
                 }
                 Step::Kernel(n, at) => {
                     held.extend(std::iter::from_fn(|| rx.fill.take()));
@@ -386,7 +387,7 @@ proptest! {
                         prop_assert!(seen.insert(idx), "buffer {} twice", idx);
                     }
                     let batch = rx.ring.batch().unwrap();
-                    for i in 0..batch.avail() {
+                    for i in 0..batch.left() {
                         prop_assert!(seen.insert(batch.slot(i).buf_idx), "slot's buffer twice");
                     }
                     prop_assert_eq!(&seen, &all);
@@ -404,7 +405,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Give(n) => {
-                    let n = n.min(tx.ring.batch().unwrap().avail());
+                    let n = n.min(tx.ring.batch().unwrap().left());
                     tx.send(n, |s| s.len = 60 + (n % 2 * 60000) as u16);
                 }
                 Step::Kernel(n, at) => {
