@@ -123,13 +123,15 @@ impl Frames {
     }
 }
 
-/// `head`, if it lies in what the user may give away, from `last` up to `tail`.
+/// `head`, if it lies in what the user may give away, from `last` up to `tail`; else the ring is set
+/// back to these.
 #[inline]
 fn checked_head(ring: &Ring, last: u32, tail: u32) -> Result<u32, i32> {
     let head = ring.head();
     if head < ring.num_slots() && ring.distance(last, head) <= ring.distance(last, tail) {
         Ok(head)
     } else {
+        ring.reset(last, tail);
         Err(libc::EINVAL)
     }
 }
@@ -317,19 +319,24 @@ impl TxSync {
             let slot = ring.slot(self.head);
             self.head = ring.advance(self.head, 1);
             let idx = BufIdx(slot.buf_idx);
-            if !self.frames.ours(idx) {
-                self.counters.bad_slots.add(1);
-                continue;
-            }
             let (offset, len) = (ring.offset_of(&slot), slot.len as u32);
             let more = slot.flags & NS_MOREFRAG != 0;
             let part = more || self.skipping;
-            self.skipping = more;
+            let ours = self.frames.ours(idx);
             // What the kernel refuses it does not complete either, so the buffer would be lost:
             // nothing must reach it that it refuses.
-            if len < MIN_FRAME || !self.frames.fits(offset, len) || part {
-                self.counters.bad_slots.add(1);
-                self.done.push(idx);
+            if len < MIN_FRAME || !self.frames.fits(offset, len) || part || !ours {
+                // An empty slot was passed over: no frame is lost with it, and who left it empty
+                // counted why.
+                if len > 0 {
+                    self.skipping = more;
+                    self.counters.bad_slots.add(1);
+                } else {
+                    self.skipping &= more;
+                }
+                if ours {
+                    self.done.push(idx);
+                }
                 continue;
             }
             let desc = Desc {

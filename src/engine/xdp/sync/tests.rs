@@ -219,16 +219,20 @@ fn a_head_outside_the_window_changes_nothing() {
         rx.ring.set_head(head);
         assert_eq!(rx.sync.sync(&mut rx.ring), Err(libc::EINVAL));
     }
-    rx.ring.set_head(0);
     rx.deliver(60);
     assert_eq!(rx.sync(), 1);
 
     let mut tx = Tx::new();
     for head in [SLOTS, u32::MAX] {
         tx.ring.set_head(head);
+        tx.ring.set_tail(head);
         assert_eq!(tx.sync.sync(&mut tx.ring), Err(libc::EINVAL));
     }
     assert!(tx.sent.take().is_none());
+    assert_eq!(tx.sync(), SLOTS - 1);
+    tx.send(1, |_| ());
+    tx.sync();
+    assert!(tx.sent.take().is_some());
 }
 
 #[test]
@@ -260,8 +264,7 @@ fn completions_in_any_order_refill_the_slots() {
 
 #[test]
 fn what_cannot_be_sent_comes_back_without_the_kernel() {
-    let bad: [fn(&mut Slot); 5] = [
-        |s| s.len = 0,
+    let bad: [fn(&mut Slot); 4] = [
         |s| s.len = 13,
         |s| s.len = u16::MAX,
         |s| s.ptr = BUF_SIZE as u64 - 59,
@@ -282,6 +285,37 @@ fn what_cannot_be_sent_comes_back_without_the_kernel() {
 }
 
 #[test]
+fn an_empty_slot_is_no_lost_frame() {
+    for empty in [
+        |s: &mut Slot| s.len = 0,
+        |s: &mut Slot| (s.len, s.buf_idx) = (0, 63),
+        |s: &mut Slot| (s.len, s.flags) = (0, NS_MOREFRAG),
+    ] {
+        let mut tx = Tx::new();
+        tx.send(1, empty);
+        tx.send(1, |_| ());
+        tx.sync();
+        assert_eq!(tx.sync.counters.bad_slots.get(), 0);
+        assert!(tx.sent.take().is_some());
+        assert!(tx.sent.take().is_none());
+    }
+    // Nor does it begin a frame anew, but it can end one.
+    let mut tx = Tx::new();
+    tx.send(1, |s| s.flags = NS_MOREFRAG);
+    tx.send(1, |s| (s.len, s.flags) = (0, NS_MOREFRAG));
+    tx.send(1, |_| ());
+    tx.sync();
+    assert_eq!(tx.sync.counters.bad_slots.get(), 2);
+    assert!(tx.sent.take().is_none());
+    tx.send(1, |s| s.flags = NS_MOREFRAG);
+    tx.send(1, |s| s.len = 0);
+    tx.send(1, |_| ());
+    tx.sync();
+    assert_eq!(tx.sync.counters.bad_slots.get(), 3);
+    assert!(tx.sent.take().is_some());
+}
+
+#[test]
 fn a_frame_over_several_slots_is_not_sent_in_part() {
     let mut tx = Tx::new();
     tx.send(2, |s| s.flags = NS_MOREFRAG);
@@ -290,6 +324,12 @@ fn a_frame_over_several_slots_is_not_sent_in_part() {
     tx.sync();
     assert_eq!(tx.sync.counters.bad_slots.get(), 3, "its last slot, too");
     assert!(tx.sent.take().is_some());
+    assert!(tx.sent.take().is_none());
+    // Whichever of its slots is the bad one.
+    let mut tx = Tx::new();
+    tx.send(1, |s| (s.buf_idx, s.flags) = (63, NS_MOREFRAG));
+    tx.send(1, |_| ());
+    tx.sync();
     assert!(tx.sent.take().is_none());
 }
 
