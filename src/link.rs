@@ -3,13 +3,11 @@
 //! interface answers with that interface's values, others with sensible ones of their own.
 #![forbid(unsafe_code)]
 
+use crate::engine::{self, FRAME_HEADER};
 use crate::error::{Error, Result};
 use crate::netif::{self, HostInterface};
 
-/// Ethernet header and one VLAN tag: what a buffer must have room for beside the MTU.
-const FRAME_HEADER: u32 = 14 + 4;
-
-/// The same with two tags: what a frame has beyond the MTU at most.
+/// What a frame has beyond the MTU at most: a second VLAN tag, too.
 const FRAME_OVERHEAD: u32 = FRAME_HEADER + 4;
 
 /// How to have a larger MTU.
@@ -70,7 +68,7 @@ impl LinkMonitor {
     /// Follows `ifname`, or nothing. `name` is the port's, `max_frame` the longest frame that a
     /// buffer holds.
     pub fn new(name: &str, ifname: Option<&str>, max_frame: u32) -> Result<LinkMonitor> {
-        let max_mtu = max_frame.saturating_sub(FRAME_HEADER);
+        let max_mtu = engine::largest_mtu(max_frame);
         let mut monitor = LinkMonitor {
             ifname: ifname.map(str::to_owned),
             opened_ifindex: 0,

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use crate::clock;
 use crate::config;
 use crate::counters::{RxCounters, TxCounters};
-use crate::engine::{self, EnginePort, HEADROOM, OpenRequest, Opened, RingPair, SyncedRing};
+use crate::engine::{self, EnginePort, OpenRequest, Opened, RingPair, SyncedRing};
 use crate::error::{Error, Result};
 use crate::exclusive::Exclusive;
 use crate::link::{Link, LinkMonitor};
@@ -190,8 +190,8 @@ impl Port {
             extra,
             port: engine,
         } = opened;
-        let largest = region.buf_size() - HEADROOM.min(region.buf_size() / 2);
-        let prepared = LinkMonitor::new(&name.to_string(), engine.host_interface(), largest)
+        let longest = engine::longest_frame(region.buf_size());
+        let prepared = LinkMonitor::new(&name.to_string(), engine.host_interface(), longest)
             .and_then(|link| Ok((link, Pool::of(&region)?)));
         let (link, pool) = match prepared {
             Ok(prepared) => prepared,

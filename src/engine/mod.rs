@@ -23,6 +23,19 @@ pub mod xdp;
 
 pub use userspace::HEADROOM;
 
+/// What a frame has beside the MTU: an Ethernet header and one VLAN tag.
+pub const FRAME_HEADER: u32 = 14 + 4;
+
+/// Longest frame that a buffer of `buf_size` bytes holds behind the headroom.
+pub fn longest_frame(buf_size: u32) -> u32 {
+    buf_size - HEADROOM.min(buf_size / 2)
+}
+
+/// Largest MTU for frames of `longest` bytes.
+pub fn largest_mtu(longest: u32) -> u32 {
+    longest.saturating_sub(FRAME_HEADER)
+}
+
 /// What a port is to be opened with.
 #[derive(Debug, Clone)]
 pub struct OpenRequest<'a> {

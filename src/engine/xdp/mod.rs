@@ -39,8 +39,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::userspace::{HEADROOM, UserRegion};
-use super::{OpenRequest, Opened};
+use super::userspace::UserRegion;
+use super::{FRAME_HEADER, OpenRequest, Opened, largest_mtu, longest_frame};
 use crate::error::{Error, Result};
 use crate::name::{PortKind, Rings};
 use crate::netif::HostInterface;
@@ -69,9 +69,6 @@ const MIN_RX_SLOTS: u32 = 256;
 const TX_SHARE: u32 = 4;
 /// The rings of one port take this part of a region at most, by having fewer slots.
 const REGION_SHARE: u32 = 4;
-
-/// Bytes of an Ethernet header with one VLAN tag.
-const FRAME_HEADER: u32 = 18;
 
 /// The kernel takes a closed socket off its queue a little later, from a work queue.
 const BUSY_WAIT: Duration = Duration::from_millis(500);
@@ -150,8 +147,9 @@ fn check_name<'a>(request: &OpenRequest<'a>) -> Result<(&'a str, Rings)> {
 }
 
 fn check_mtu(interface: &HostInterface, buf_size: u32) -> Result<()> {
-    let room = buf_size.saturating_sub(HEADROOM);
-    if interface.mtu.saturating_add(FRAME_HEADER) <= room {
+    let room = longest_frame(buf_size);
+    let largest = largest_mtu(room);
+    if interface.mtu <= largest {
         return Ok(());
     }
     let larger = if buf_size < 4096 {
@@ -163,11 +161,10 @@ fn check_mtu(interface: &HostInterface, buf_size: u32) -> Result<()> {
         libc::EMSGSIZE,
         format!(
             "{}: its MTU of {} needs frames of {} bytes, but a buffer of {buf_size} bytes holds \
-             {room} and the headroom; lower the MTU to {}{larger}",
+             {room} and the headroom; lower the MTU to {largest}{larger}",
             interface.name,
             interface.mtu,
             interface.mtu.saturating_add(FRAME_HEADER),
-            room.saturating_sub(FRAME_HEADER),
         ),
     ))
 }
