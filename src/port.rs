@@ -401,6 +401,12 @@ impl PortState {
         engine.as_ref().map_or_else(Vec::new, |e| e.drops())
     }
 
+    /// What else went wrong on the engine's other side.
+    pub fn engine_events(&self) -> Vec<(&'static str, u64)> {
+        let engine = self.engine.lock();
+        engine.as_ref().map_or_else(Vec::new, |e| e.events())
+    }
+
     /// Sums over all queues.
     pub fn stats(&self) -> Stats {
         let mut stats = Stats::default();
@@ -428,8 +434,8 @@ impl PortState {
         stats
     }
 
-    /// Every counter of every queue, by name, and the engine's drops, whose names would otherwise be
-    /// those of counters that every interface of OVS has.
+    /// Every counter of every queue, by name, and what the engine counts, whose names would otherwise
+    /// be those of counters that every interface of OVS has.
     pub fn counters(&self) -> Vec<(String, u64)> {
         let rx = self.rx.iter().enumerate().flat_map(|(i, queue)| {
             let list = sum(queue.counters.iter().map(|c| c.list()));
@@ -441,9 +447,9 @@ impl PortState {
             list.into_iter()
                 .map(move |(name, n)| (format!("txq{i}_{name}"), n))
         });
-        let drops = self.engine_drops().into_iter();
+        let engine = self.engine_drops().into_iter().chain(self.engine_events());
         rx.chain(tx)
-            .chain(drops.map(|(name, n)| (format!("engine_{name}"), n)))
+            .chain(engine.map(|(name, n)| (format!("engine_{name}"), n)))
             .collect()
     }
 

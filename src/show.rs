@@ -71,10 +71,23 @@ fn one_port(port: &PortState) -> String {
             let _infallible = writeln!(text, "  {name} {i}: {line}");
         }
     }
-    for (name, count) in port.engine_drops() {
-        let _infallible = writeln!(text, "  {name}={count}");
+    for (name, counts) in [
+        ("drops", port.engine_drops()),
+        ("events", port.engine_events()),
+    ] {
+        if !counts.is_empty() {
+            let _infallible = writeln!(text, "  {name}:{}", words(counts));
+        }
     }
     text
+}
+
+/// ` name=count` for each.
+fn words(counts: Vec<(&'static str, u64)>) -> String {
+    let words = counts
+        .iter()
+        .map(|(name, count)| format!(" {name}={count}"));
+    words.collect()
 }
 
 fn rx_lines(port: &PortState) -> Vec<String> {
@@ -92,9 +105,5 @@ fn line<C>(
     counters: impl Iterator<Item = Vec<(&'static str, u64)>>,
 ) -> String {
     let slots: Vec<_> = queue.slots.iter().map(u32::to_string).collect();
-    let mut line = format!("slots={}", slots.join("+"));
-    for (name, count) in port::sum(counters) {
-        let _infallible = write!(line, " {name}={count}");
-    }
-    line
+    format!("slots={}{}", slots.join("+"), words(port::sum(counters)))
 }

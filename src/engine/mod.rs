@@ -111,6 +111,11 @@ pub trait EnginePort: Send + Sync {
     /// Drops that the other side counted and the rings do not show, as `(name, count)`.
     fn drops(&self) -> Vec<(&'static str, u64)>;
 
+    /// What else went wrong, without a packet lost by it or with one that [`EnginePort::drops`] has.
+    fn events(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+
     /// Closes the port, after its rings' [`SyncedRing`]s were dropped, and gives back as many of its
     /// extra buffers as are free now.
     fn close(self: Box<Self>, extra: Vec<OwnedBuf>);

@@ -118,20 +118,6 @@ impl XdpPort {
         counters.map(field).sum()
     }
 
-    /// What went wrong without a packet lost by it, or with one that [`EnginePort::drops`] has.
-    pub(super) fn events(&self) -> Vec<(&'static str, u64)> {
-        vec![
-            (
-                "rx_fill_ring_empty",
-                self.kernel(|s| s.rx_fill_ring_empty_descs),
-            ),
-            ("rx_bad_slots", self.rx(|c| c.bad_slots.get())),
-            ("rx_wakeup_errors", self.rx(|c| c.wakeup_errors.get())),
-            ("tx_bad_completions", self.tx(|c| c.bad_completions.get())),
-            ("tx_wakeup_errors", self.tx(|c| c.wakeup_errors.get())),
-        ]
-    }
-
     /// How it was opened, for the log.
     pub(super) fn summary(&self) -> String {
         let (rx, tx) = self.slots();
@@ -184,8 +170,20 @@ impl EnginePort for XdpPort {
         ]
     }
 
+    fn events(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            (
+                "rx_fill_ring_empty",
+                self.kernel(|s| s.rx_fill_ring_empty_descs),
+            ),
+            ("rx_bad_slots", self.rx(|c| c.bad_slots.get())),
+            ("rx_wakeup_errors", self.rx(|c| c.wakeup_errors.get())),
+            ("tx_bad_completions", self.tx(|c| c.bad_completions.get())),
+            ("tx_wakeup_errors", self.tx(|c| c.wakeup_errors.get())),
+        ]
+    }
+
     fn close(self: Box<Self>, extra: Vec<OwnedBuf>) {
-        log::debug!("{}: closing; {:?}", self.ifname, self.events());
         self.buffers.give_back(extra);
         // The rest is `XdpPort`'s fields, in their order.
     }

@@ -328,8 +328,10 @@ fn a_flood_beyond_the_rings_loses_no_buffer() {
         left.namespace
     ));
     let drops: u64 = a.port.drops().iter().map(|(_, n)| n).sum();
-    println!("{:?}", a.port.drops());
+    println!("{:?}, {:?}", a.port.drops(), a.port.events());
     assert!(drops > 0);
+    let all_filled = a.port.events()[0];
+    assert!(all_filled.0 == "rx_fill_ring_empty" && all_filled.1 > 0);
     let pair = a.rings[0].rx.as_mut().unwrap();
     pair.sync().unwrap();
     assert_eq!(pair.ring.batch().unwrap().left(), 2047, "all slots but one");
