@@ -307,6 +307,52 @@ netdev_netmap_get_status(const struct netdev *netdev, struct smap *status)
     return 0;
 }
 
+/* The kernel's traffic control, which would have to do 'what', does not see
+ * the packets.  Says so if 'wanted', and when it is wanted anew; '*toldp' keeps
+ * whether that was done.  Returns 0 or EOPNOTSUPP. */
+static int
+netdev_netmap_no_tc(struct netdev *netdev, bool wanted, bool *toldp,
+                    const char *what)
+{
+    struct netdev_netmap *dev = netdev_netmap_cast(netdev);
+    bool told;
+
+    ovs_mutex_lock(&dev->mutex);
+    told = *toldp;
+    *toldp = wanted;
+    ovs_mutex_unlock(&dev->mutex);
+
+    if (wanted && !told) {
+        VLOG_WARN("%s: %s has no effect on a netmap port, whose packets bypass "
+                  "the kernel's traffic control: use OpenFlow meters instead "
+                  "(see \"add-meter\" in ovs-ofctl(8))",
+                  netdev_get_name(netdev), what);
+    }
+    return wanted ? EOPNOTSUPP : 0;
+}
+
+int
+netdev_netmap_set_qos(struct netdev *netdev, const char *type,
+                      const struct smap *details OVS_UNUSED)
+{
+    struct netdev_netmap *dev = netdev_netmap_cast(netdev);
+
+    return netdev_netmap_no_tc(netdev, *type, &dev->no_qos_told, "QoS");
+}
+
+int
+netdev_netmap_set_policing(struct netdev *netdev,
+                           uint32_t kbits_rate,
+                           uint32_t kbits_burst OVS_UNUSED,
+                           uint32_t kpkts_rate,
+                           uint32_t kpkts_burst OVS_UNUSED)
+{
+    struct netdev_netmap *dev = netdev_netmap_cast(netdev);
+
+    return netdev_netmap_no_tc(netdev, kbits_rate || kpkts_rate,
+                               &dev->no_policing_told, "ingress policing");
+}
+
 /* Keeps a message about 'dev' for the database, and logs it if it is news. */
 void
 netdev_netmap_set_error(struct netdev_netmap *dev, const char *format, ...)

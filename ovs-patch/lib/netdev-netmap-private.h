@@ -48,6 +48,8 @@ struct netdev_netmap {
 
     /* State. */
     bool opened OVS_GUARDED;            /* Was a port open at least once? */
+    bool no_qos_told OVS_GUARDED;       /* Logged that QoS is ignored? */
+    bool no_policing_told OVS_GUARDED;  /* Likewise, ingress policing. */
     char *error OVS_GUARDED;            /* For the database, or null. */
     char *mtu_error OVS_GUARDED;        /* Likewise, about "mtu_request". */
     long long int retry_time OVS_GUARDED; /* Do not open again before. */
@@ -86,6 +88,11 @@ int netdev_netmap_get_stats(const struct netdev *, struct netdev_stats *);
 int netdev_netmap_get_custom_stats(const struct netdev *,
                                    struct netdev_custom_stats *);
 int netdev_netmap_get_status(const struct netdev *, struct smap *status);
+int netdev_netmap_set_qos(struct netdev *, const char *type,
+                          const struct smap *details);
+int netdev_netmap_set_policing(struct netdev *,
+                               uint32_t kbits_rate, uint32_t kbits_burst,
+                               uint32_t kpkts_rate, uint32_t kpkts_burst);
 
 void netdev_netmap_set_error(struct netdev_netmap *dev,
                              const char *format, ...)

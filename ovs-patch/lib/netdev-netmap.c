@@ -570,6 +570,8 @@ const struct netdev_class netdev_netmap_class = {
 #ifdef HAVE_NETDEV_CLASS_GET_DUPLEX
     .get_duplex = netdev_netmap_get_duplex,
 #endif
+    .set_policing = netdev_netmap_set_policing,
+    .set_qos = netdev_netmap_set_qos,
     .get_status = netdev_netmap_get_status,
     .update_flags = netdev_netmap_update_flags,
     .reconfigure = netdev_netmap_reconfigure,
