@@ -16,7 +16,7 @@ JOBS    ?= $(shell nproc)
 export OVS OVS_DIR PREFIX DESTDIR TESTS JOBS NETMAP_KO PKT_GEN KERNEL NATIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check check-netmap check-kernel ovs lib bench install clean
+.PHONY: help demo check check-netmap check-kernel soak ovs lib bench install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -39,6 +39,9 @@ check-netmap: ## OVS's own datapath tests on system and on netmap ports, in one 
 
 check-kernel: ## the kernel engine on the real netmap module, in a VM (NETMAP_KO=) or here (NATIVE=1)
 	@scripts/check-kernel.sh
+
+soak: ## traffic of all kinds while everything is changed all the time (SOAK_MINUTES=10)
+	@scripts/soak.sh
 
 ovs: ## a patched and built OVS tree under build/ (OVS=3.1 or OVS_DIR=PATH)
 	@scripts/build-ovs.sh
