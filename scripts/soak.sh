@@ -294,7 +294,10 @@ br0_flows() {
         echo 'priority=1,icmp actions=normal,controller'
         echo 'priority=0 actions=normal'
         ;;
-    meter) echo 'actions=meter:1,normal' ;;
+    meter)
+        echo 'priority=1,icmp actions=normal'
+        echo 'priority=0 actions=meter:1,normal'
+        ;;
     drop)
         echo 'priority=1,udp actions=drop'
         echo 'priority=0 actions=normal'

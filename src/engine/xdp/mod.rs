@@ -70,9 +70,37 @@ const TX_SHARE: u32 = 4;
 /// The rings of one port take this part of a region at most, by having fewer slots.
 const REGION_SHARE: u32 = 4;
 
-/// The kernel takes a closed socket off its queue a little later, from a work queue.
+/// How long to wait for a queue that another socket has: another process may be closing it.
 const BUSY_WAIT: Duration = Duration::from_millis(500);
+/// The same for a queue that this process gave up. The kernel takes a closed socket off its queue
+/// later, from a work queue, when the last frame that it sent is freed; on a busy machine that was
+/// seen to take the better part of a second.
+const RELEASE_WAIT: Duration = Duration::from_secs(5);
 const BUSY_POLL: Duration = Duration::from_millis(2);
+
+/// Queues that this process gave up, by interface number, and when: in the last `RELEASE_WAIT`.
+static RELEASED: Mutex<Vec<(u32, u32, Instant)>> = Mutex::new(Vec::new());
+
+/// Remembers that a socket of ours on `queue` is closed.
+fn released(queue: &Queue) {
+    let now = Instant::now();
+    let mut list = RELEASED.lock();
+    list.retain(|&(_, _, when)| now.duration_since(when) < RELEASE_WAIT);
+    list.push((queue.ifindex, queue.queue, now));
+}
+
+/// Until when another socket may be on `queue`, from now on.
+fn busy_until(queue: &Queue) -> Instant {
+    let ours = |&&(ifindex, number, _): &&(u32, u32, Instant)| {
+        (ifindex, number) == (queue.ifindex, queue.queue)
+    };
+    let list = RELEASED.lock();
+    let release = list
+        .iter()
+        .filter(ours)
+        .map(|&(_, _, when)| when + RELEASE_WAIT);
+    release.fold(Instant::now() + BUSY_WAIT, Instant::max)
+}
 
 /// The programs of this process, by interface number: ports on different queues of an interface
 /// (`eth0-0`, `eth0-1`) share one.
@@ -230,8 +258,6 @@ struct Binder<'a> {
     region: &'a UserRegion,
     /// What to try first.
     copying: Copying,
-    /// When to stop waiting for busy queues.
-    deadline: Instant,
 }
 
 impl Binder<'_> {
@@ -248,7 +274,6 @@ impl Binder<'_> {
                 // In generic mode, packets were copied before the program sees them.
                 bpf::Mode::Generic => Copying::Copy,
             },
-            deadline: Instant::now() + BUSY_WAIT,
         }
     }
 
@@ -268,10 +293,11 @@ impl Binder<'_> {
     fn wait(&self, queue: &Queue) -> Result<Bound> {
         let memory = self.region.memory();
         let buf_size = self.region.region().buf_size();
+        let deadline = busy_until(queue);
         loop {
             match socket::bind(queue, memory, buf_size, self.copying) {
                 Err(e) if e.errno() == libc::EBUSY => {
-                    if Instant::now() >= self.deadline {
+                    if Instant::now() >= deadline {
                         return Err(Error::new(
                             libc::EBUSY,
                             format!(

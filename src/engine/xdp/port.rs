@@ -134,6 +134,13 @@ impl XdpPort {
     }
 }
 
+impl Drop for XdpPort {
+    fn drop(&mut self) {
+        let queues = self.sockets.iter().map(|socket| &socket.queue);
+        queues.for_each(super::released);
+    }
+}
+
 impl EnginePort for XdpPort {
     fn engine(&self) -> &'static str {
         "xdp"

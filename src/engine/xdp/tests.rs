@@ -346,6 +346,26 @@ fn a_flood_beyond_the_rings_loses_no_buffer() {
     assert_all_free(&close(b));
 }
 
+/// As on a busy machine, where the kernel takes its time to end a socket.
+#[test]
+fn a_queue_that_is_given_up_slowly_is_waited_for() {
+    let Some(_alone) = alone("a_queue_that_is_given_up_slowly_is_waited_for") else {
+        return;
+    };
+    let veth = Veth::new("10.77.9.1", "");
+    let Opened {
+        rings, extra, port, ..
+    } = open_port(&veth.near).unwrap();
+    port.close(extra);
+    // They hold the socket.
+    let slow = thread::spawn(move || {
+        thread::sleep(2 * BUSY_WAIT);
+        drop(rings);
+    });
+    assert_all_free(&close(open_port(&veth.near).unwrap()));
+    slow.join().unwrap();
+}
+
 #[test]
 fn fifty_times_open_and_closed_leave_nothing_behind() {
     let Some(_alone) = alone("fifty_times_open_and_closed_leave_nothing_behind") else {
@@ -486,6 +506,17 @@ fn failures_say_what_and_why() {
         })
         .unwrap(),
     ));
+    must(&format!("ip link set {near} mtu 1774"));
+    assert_all_free(&close(open(&request(&name)).unwrap()));
+    for (mtu, opens) in [(3822, true), (3823, false)] {
+        must(&format!("ip link set {near} mtu {mtu}"));
+        let opened = open(&OpenRequest {
+            buf_size: 4096,
+            ..request(&name)
+        });
+        assert_eq!(opened.is_ok(), opens);
+        let _regions = opened.map(close);
+    }
     must(&format!("ip link set {near} mtu 1500"));
 
     let ifindex = HostInterface::read(near).unwrap().ifindex;
