@@ -76,7 +76,10 @@ const BUSY_WAIT: Duration = Duration::from_millis(500);
 /// later, from a work queue, when the last frame that it sent is freed; on a busy machine that was
 /// seen to take the better part of a second.
 const RELEASE_WAIT: Duration = Duration::from_secs(5);
+/// Between two attempts, at first and at last. Each makes a whole socket, and takes locks that the
+/// kernel needs to end the other one.
 const BUSY_POLL: Duration = Duration::from_millis(2);
+const SLOW_POLL: Duration = Duration::from_millis(50);
 
 /// Queues that this process gave up, by interface number, and when: in the last `RELEASE_WAIT`.
 static RELEASED: Mutex<Vec<(u32, u32, Instant)>> = Mutex::new(Vec::new());
@@ -294,6 +297,7 @@ impl Binder<'_> {
         let memory = self.region.memory();
         let buf_size = self.region.region().buf_size();
         let deadline = busy_until(queue);
+        let mut pause = BUSY_POLL;
         loop {
             match socket::bind(queue, memory, buf_size, self.copying) {
                 Err(e) if e.errno() == libc::EBUSY => {
@@ -307,7 +311,8 @@ impl Binder<'_> {
                             ),
                         ));
                     }
-                    thread::sleep(BUSY_POLL);
+                    thread::sleep(pause);
+                    pause = (2 * pause).min(SLOW_POLL);
                 }
                 // The kernel itself does not mind; some driver may.
                 Err(e) if e.errno() == libc::ENETDOWN => {
