@@ -308,8 +308,8 @@ netdev_netmap_get_status(const struct netdev *netdev, struct smap *status)
 }
 
 /* The kernel's traffic control, which would have to do 'what', does not see
- * the packets.  Says so if 'wanted', and when it is wanted anew; '*toldp' keeps
- * whether that was done.  Returns 0 or EOPNOTSUPP. */
+ * the packets.  Says so if 'wanted', and again when it is wanted anew; '*toldp'
+ * keeps whether that was done.  Returns 0 or EOPNOTSUPP. */
 static int
 netdev_netmap_no_tc(struct netdev *netdev, bool wanted, bool *toldp,
                     const char *what)
@@ -323,9 +323,9 @@ netdev_netmap_no_tc(struct netdev *netdev, bool wanted, bool *toldp,
     ovs_mutex_unlock(&dev->mutex);
 
     if (wanted && !told) {
-        VLOG_WARN("%s: %s has no effect on a netmap port, whose packets bypass "
-                  "the kernel's traffic control: use OpenFlow meters instead "
-                  "(see \"add-meter\" in ovs-ofctl(8))",
+        VLOG_WARN("%s: %s has no effect on a netmap port, whose packets pass "
+                  "by the kernel's traffic control: use OpenFlow meters "
+                  "instead (see \"add-meter\" in ovs-ofctl(8))",
                   netdev_get_name(netdev), what);
     }
     return wanted ? EOPNOTSUPP : 0;

@@ -28,10 +28,10 @@
 //! The memory of a region is registered as a UMEM by the first socket, and joined by all others that
 //! copy alike (`socket::bind`). Buffer `i` is frame `i`.
 //!
-//! Frames over several buffers (`XDP_USE_SG`, Linux 6.6) are not asked for, as a packet of OVS lies
-//! in one buffer: an MTU that does not fit into a buffer is refused. To have them, bind with that
-//! flag, load the program with `BPF_F_XDP_HAS_FRAGS`, and translate `XDP_PKT_CONTD` to
-//! `NS_MOREFRAG` and back in `sync.rs`.
+//! Frames over several buffers (`XDP_USE_SG`, Linux 6.6) are not asked for. A packet of OVS lies in
+//! one buffer, the kernel begins a second one only when the first is full, and none is larger than a
+//! page: all that could be done with such a frame is to drop it, which the kernel does and counts
+//! (`rx_dropped`). An MTU that does not fit into a buffer is refused, or told when it comes later.
 
 use std::sync::{Arc, Weak};
 use std::thread;
