@@ -308,7 +308,7 @@ netdev_netmap_get_status(const struct netdev *netdev, struct smap *status)
 }
 
 /* The kernel's traffic control, which would have to do 'what', does not see
- * the packets.  Says so if 'wanted', and again when it is wanted anew; '*toldp'
+ * the packets.  Says so if 'wanted', and again when wanted anew; '*toldp'
  * keeps whether that was done.  Returns 0 or EOPNOTSUPP. */
 static int
 netdev_netmap_no_tc(struct netdev *netdev, bool wanted, bool *toldp,
