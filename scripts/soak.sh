@@ -381,7 +381,8 @@ round() {
     # Ports go and come: one, that with several queues too, all of br0.
     case $((i % 8)) in
     3) cycle 1 2 ;;
-    7) cycle 1 2 3 4 ;;
+    # A mirror without the port that it goes to is an error in the log.
+    7) if [ "$action" = mirror ]; then cycle 1 2 3; else cycle 1 2 3 4; fi ;;
     *) cycle 3 ;;
     esac
 
@@ -531,7 +532,7 @@ wait_until 20 eval '[ -z "$(switch_ctl netmap/show | grep "^region ")" ]' || {
 }
 logged=$(grep -cE '\|(ERR|EMER)\|' "$run/ovs-vswitchd.log" || true)
 if [ "$logged" -ne 0 ]; then
-    grep -E '\|(ERR|EMER)\|' "$run/ovs-vswitchd.log" | head -n 5 >&2
+    grep -m 5 -E '\|(ERR|EMER)\|' "$run/ovs-vswitchd.log" >&2
     error "$logged errors in $run/ovs-vswitchd.log"
 fi
 
