@@ -19,9 +19,6 @@
 . "$(dirname "$0")/lib.sh"
 
 minutes=${SOAK_MINUTES:-10}
-# ovs-vswitchd may have grown by that much from the first fifth on, in kB.  Each
-# thread that ever ran leaves some memory with malloc.
-memory_limit=${SOAK_MEMORY_LIMIT:-8192}
 
 if [ -z "${NETMAP_ISOLATED:-}" ]; then
     need_root
@@ -31,6 +28,13 @@ if [ -z "${NETMAP_ISOLATED:-}" ]; then
     "$ROOT/scripts/build-ovs.sh"
 fi
 isolate "$@"
+
+# ovs-vswitchd may have grown by that much from the first fifth on, in kB.  In
+# the first minutes all kinds of things happen for the first time.
+memory_limit=${SOAK_MEMORY_LIMIT:-$((minutes < 5 ? 8192 : 4096))}
+# Each polling thread has 8 MB of flow cache, which malloc keeps or gives back as
+# it happens to lie; mapped one by one they go with their thread.
+export MALLOC_MMAP_THRESHOLD_=1048576
 
 # The switch polls on two of the CPUs that this script may use (under taskset).
 mapfile -t cpus < <(awk '$1 == "Cpus_allowed_list:" {
