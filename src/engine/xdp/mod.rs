@@ -73,9 +73,11 @@ const REGION_SHARE: u32 = 4;
 /// How long to wait for a queue that another socket has: another process may be closing it.
 const BUSY_WAIT: Duration = Duration::from_millis(500);
 /// The same for a queue that this process gave up. The kernel takes a closed socket off its queue
-/// later, from a work queue, when the last frame that it sent is freed; on a busy machine that was
-/// seen to take the better part of a second.
-const RELEASE_WAIT: Duration = Duration::from_secs(5);
+/// later: when the last frame that it sent is freed, in an RCU callback, from a work queue. Mostly
+/// that takes some milliseconds; on a machine that is busy all over, more than five seconds were
+/// seen, as the kernel calls back only a few at a time where a CPU has other things to do. A port
+/// that fails instead would stay closed until somebody looks.
+const RELEASE_WAIT: Duration = Duration::from_secs(20);
 /// Between two attempts, at first and at last. Each makes a whole socket, and takes locks that the
 /// kernel needs to end the other one.
 const BUSY_POLL: Duration = Duration::from_millis(2);
@@ -296,7 +298,7 @@ impl Binder<'_> {
     fn wait(&self, queue: &Queue) -> Result<Bound> {
         let memory = self.region.memory();
         let buf_size = self.region.region().buf_size();
-        let deadline = busy_until(queue);
+        let (start, deadline) = (Instant::now(), busy_until(queue));
         let mut pause = BUSY_POLL;
         loop {
             match socket::bind(queue, memory, buf_size, self.copying) {
@@ -320,7 +322,17 @@ impl Binder<'_> {
                     let hint = format!("its driver wants it up: ip link set {ifname} up");
                     return Err(Error::new(e.errno(), format!("{ifname}: {e}: {hint}")));
                 }
-                done => return done.map_err(|e| e.context(&self.interface.name)),
+                done => {
+                    if start.elapsed() > BUSY_WAIT {
+                        log::info!(
+                            "queue {} of {} was busy for {} ms",
+                            queue.queue,
+                            self.interface.name,
+                            start.elapsed().as_millis()
+                        );
+                    }
+                    return done.map_err(|e| e.context(&self.interface.name));
+                }
             }
         }
     }
