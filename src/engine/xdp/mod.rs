@@ -75,8 +75,7 @@ const BUSY_WAIT: Duration = Duration::from_millis(500);
 /// The same for a queue that this process gave up. The kernel takes a closed socket off its queue
 /// later: when the last frame that it sent is freed, in an RCU callback, from a work queue. Mostly
 /// that takes some milliseconds; on a machine that is busy all over, more than five seconds were
-/// seen, as the kernel calls back only a few at a time where a CPU has other things to do. A port
-/// that fails instead would stay closed until somebody looks.
+/// seen now and then. A port that fails instead would stay closed until somebody looks.
 const RELEASE_WAIT: Duration = Duration::from_secs(20);
 /// Between two attempts, at first and at last. Each makes a whole socket, and takes locks that the
 /// kernel needs to end the other one.
