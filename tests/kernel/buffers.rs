@@ -49,6 +49,35 @@ fn every_buffer_comes_back() {
     }
 }
 
+/// Each time some packets come back after the port is closed, when its descriptor is gone.
+#[test]
+#[ignore = "needs netmap's kernel module: make check-kernel"]
+fn closed_a_thousand_times_with_packets_held() {
+    let Some(_module) = module() else { return };
+    let keeper = open("vale5:9@1");
+    let region = keeper.region();
+    let before = free_bufs(1);
+    let mut least = before;
+    for i in 0..1000 {
+        let mut port = open("vale5:1@1");
+        let held = port.spare.split_off(i % 64);
+        let held_now = held.len() as u32;
+        port.close();
+        if i % 100 == 0 {
+            least = least.min(free_bufs(1));
+            assert!(free_bufs(1) <= before - held_now);
+        }
+        region.backing().give_back(held);
+    }
+    println!("{before} free, {least} with packets held");
+    // What was owed goes back with the next port.
+    open("vale5:1@1").close();
+    assert_eq!(free_bufs(1), before);
+    drop(region);
+    keeper.close();
+    assert_eq!(mapped_and_open(), (0, 0));
+}
+
 /// The port goes at once; mapping and buffers stay with the last packet.
 #[test]
 #[ignore = "needs netmap's kernel module: make check-kernel"]
