@@ -20,6 +20,7 @@
 # suite in seconds.  SERIAL=1 runs one suite after the other; without it both
 # run at once on four CPUs or more.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/lib-traffic.sh"
 
 quick=
 [ "${1:-}" != --quick ] || quick=1
@@ -89,13 +90,6 @@ fi
 mkdir -p "$LOGS"
 suite_log() { echo "$LOGS/check-netmap-$1.log"; }
 
-# finished SUITE: "NUMBER<tab>NAME<tab>ok|FAILED|skipped" for each test that has
-# ended.
-finished() {
-    sed -nE 's/^ *([0-9]+): (.*[^ ]) +(ok|FAILED|skipped|expected failure|unexpected pass)( .*)?$/\1\t\2\t\3/p' \
-        "$(suite_log "$1")"
-}
-
 # run_suite SUITE TESTSUITEFLAGS...: in a process namespace, too, which ends with
 # the suite, with the time-out, and with this script: no daemon of a test is
 # left.  To be run in the background, as it replaces its shell.
@@ -138,7 +132,7 @@ progress() {
     local start=$1 suite text=
     shift
     for suite; do
-        text+=", $suite: $(finished "$suite" | wc -l) tests"
+        text+=", $suite: $(finished "$(suite_log "$suite")" | wc -l) tests"
     done
     printf '    ... %d s%s\n' $((SECONDS - start)) "$text"
 }
@@ -152,57 +146,21 @@ else
     run_suites "${suites[@]}"
 fi
 
-# missed SUITE OTHER: the numbers of the tests that pass in OTHER only.
-missed() {
-    awk -F '\t' 'FILENAME == ARGV[1] { if ($3 == "ok") number[$2] = $1; next }
-                $3 == "ok" { delete number[$2] }
-                END { for (name in number) print number[name] }' <(finished "$2") <(finished "$1")
-}
-
 # again SUITE OTHER: runs them once more.
 again() {
     : >"$(suite_log "$1-again")"
-    mapfile -t flags < <(missed "$1" "$2")
+    mapfile -t flags < <(missed "$(suite_log "$1")" "$(suite_log "$2")")
     [ -n "$incomplete" ] || [ ${#flags[@]} -eq 0 ] || run_suites "$1-again"
 }
 again system netmap
 again netmap system
 
-results() { echo "$LOGS/check-netmap-$1.txt"; }
-for suite in {system,netmap}{,-again}; do
-    finished "$suite" >"$(results "$suite")"
-done
-if ! [ -s "$(results system)" ]; then
+if [ -z "$(finished "$(suite_log system)")" ]; then
     tail -n 30 "$(suite_log system)" | sed 's/^/    | /' >&2
     die "the system suite ran no test, see $(suite_log system)"
 fi
 
-# The table.  What was run twice counts as the second run has it.
-table() {
-    awk -F '\t' '
-        !($2 in seen) { seen[$2] = 1; names[++count] = $2 }
-        (type, $2) in result {
-            printf "run twice on %s: %s: %s, then %s\n", type, $2, result[type, $2], $3
-        }
-        { result[type, $2] = $3 }
-        END {
-            row = "%-75s %-8s %s\n"
-            printf row, "test", "system", "netmap"
-            for (i = 1; i <= count; i++) {
-                s = ("system", names[i]) in result ? result["system", names[i]] : "not run"
-                n = ("netmap", names[i]) in result ? result["netmap", names[i]] : "not run"
-                printf row, names[i], s, n
-                system_ok += s == "ok"
-                netmap_ok += n == "ok"
-                only_system += s == "ok" && n != "ok"
-                only_netmap += n == "ok" && s != "ok"
-            }
-            printf "check-netmap: system_ok=%d netmap_ok=%d only_system=%d only_netmap=%d\n",
-                   system_ok, netmap_ok, only_system, only_netmap
-        }' type=system "$(results system)" type=netmap "$(results netmap)" \
-           type=system "$(results system-again)" type=netmap "$(results netmap-again)"
-}
-
 echo "logs: $(suite_log '*')"
-table | tee "$LOGS/check-netmap.txt"
+traffic_table check-netmap "$(suite_log system)" "$(suite_log netmap)" "$(suite_log system-again)" \
+    "$(suite_log netmap-again)" | tee "$LOGS/check-netmap.txt"
 [ -z "$incomplete" ] && tail -n 1 "$LOGS/check-netmap.txt" | grep -q ' only_system=0 '
