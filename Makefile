@@ -12,8 +12,11 @@ NETMAP_KO ?=
 PKT_GEN ?=
 KERNEL  ?=
 NATIVE  ?=
+NETMAP_DRIVERS ?=
+TRAFFIC ?=
 JOBS    ?= $(shell nproc)
-export OVS OVS_DIR PREFIX DESTDIR TESTS JOBS NETMAP_KO PKT_GEN KERNEL NATIVE
+export OVS OVS_DIR PREFIX DESTDIR TESTS JOBS NETMAP_KO PKT_GEN KERNEL NATIVE \
+       NETMAP_DRIVERS TRAFFIC
 
 .DEFAULT_GOAL := help
 .PHONY: help demo check check-netmap check-kernel soak ovs lib bench install clean
@@ -26,6 +29,8 @@ help: ## this list
 	@echo "  TESTS=...     for check-netmap, only these: '1-20' or '-k conntrack';"
 	@echo '                for check-kernel, those whose names match: vale'
 	@echo '  NETMAP_KO=PATH  PKT_GEN=PATH  KERNEL=VMLINUZ   for check-kernel: what the VM runs'
+	@echo "  NETMAP_DRIVERS=PATH  netmap's own e1000.ko, built together with NETMAP_KO"
+	@echo "  TRAFFIC=1     for check-kernel: OVS's own datapath tests as well; or TRAFFIC='1-20'"
 	@echo '  JOBS=N        parallel compile jobs (default: one a CPU)'
 
 demo: ## builds all that is missing, then sends real traffic through two netmap ports

@@ -7,8 +7,11 @@
 #
 #   NETMAP_KO=PATH    netmap.ko, built for KERNEL; nothing here builds it
 #   PKT_GEN=PATH      netmap's pkt-gen; by default that of NETMAP_KO's build tree
+#   NETMAP_DRIVERS=PATH   netmap's own e1000.ko, or a directory with it, built together with NETMAP_KO
 #   KERNEL=PATH       default: the newest /boot/vmlinuz-*
 #   TESTS=REGEX       only the tests whose names match
+#   TRAFFIC=1         after them, OVS's own datapath tests (tests/kernel/traffic.sh); or numbers or
+#                     keywords of some of them.  TRAFFIC_LIMIT= is how many seconds they may take
 #   NATIVE=1          without a VM, where /dev/netmap is
 #
 # One line a test, then "check-kernel: N passed, N failed, N skipped".  Exits with
@@ -20,13 +23,20 @@ PKT_GEN=${PKT_GEN:-}
 KERNEL=${KERNEL:-}
 NATIVE=${NATIVE:-}
 TESTS=${TESTS:-}
+NETMAP_DRIVERS=${NETMAP_DRIVERS:-}
+TRAFFIC=${TRAFFIC:-}
+TRAFFIC_LIMIT=${TRAFFIC_LIMIT:-3000}
 results=$BUILD/run/check-kernel
-limit=${LIMIT:-3600}             # seconds, for all that happens in the VM
+# Seconds, for all that happens in the VM.
+limit=${LIMIT:-$((5400 + (${#TRAFFIC} > 0 ? TRAFFIC_LIMIT + 900 : 0)))}
 
 # Called by the rest of this script, in the VM if there is one: the suite itself.
 if [ "${1:-}" = --suite ]; then
-    isolate "$@"
-    exec "$ROOT/tests/kernel/suite.sh" "$results"
+    # A VM has nobody in it to hide from, and its network cards are in the first namespace.
+    if [ "${IN_VM:-}" ]; then ip link set lo up; else isolate "$@"; fi
+    "$ROOT/tests/kernel/suite.sh" "$results"
+    [ -z "$TRAFFIC" ] || "$ROOT/tests/kernel/traffic.sh" "$results"
+    exit
 fi
 
 cannot() {
@@ -58,19 +68,31 @@ fi
 [ -x "$PKT_GEN" ] || cannot "PKT_GEN=$PKT_GEN: no such program"
 PKT_GEN=$(realpath "$PKT_GEN")
 
+drivers=()
+if [ -d "$NETMAP_DRIVERS" ]; then
+    mapfile -t drivers < <(find "$(realpath "$NETMAP_DRIVERS")" -name '*.ko' ! -name netmap.ko)
+elif [ "$NETMAP_DRIVERS" ]; then
+    [ -e "$NETMAP_DRIVERS" ] || cannot "NETMAP_DRIVERS=$NETMAP_DRIVERS: no such file"
+    drivers=("$(realpath "$NETMAP_DRIVERS")")
+fi
+
 need_root
 need_rust
 need_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" kmod
+[ -z "$TRAFFIC" ] || need_packages "${TEST_PACKAGES[@]}"
 
 # ---- what is tested ----
 
 "$ROOT/scripts/build-lib.sh"
 "$ROOT/scripts/build-ovs.sh"
+OVS_TREE=$(ovs_tree)
+[ -z "$TRAFFIC" ] || long check-netmap-make "OVS tree $(basename "$OVS_TREE"): test suites" \
+    make -C "$OVS_TREE" tests/system-userspace-testsuite tests/system-netmap-testsuite
 cd "$ROOT"
 long kernel-test "tests/kernel/*.rs" cargo test --test kernel --no-run
 KERNEL_TEST=$(sed -n 's/.*Executable tests\/kernel\/main.rs (\(.*\))/\1/p' "$LOGS/kernel-test.log")
 KERNEL_TEST=$(realpath "$KERNEL_TEST")
-OVS_TREE=$(ovs_tree)
+PYTHON=$(python3 -c 'import sys; print(sys.executable)')
 rm -rf "$results"
 mkdir -p "$results"
 
@@ -78,20 +100,35 @@ mkdir -p "$results"
 
 # guest: the script that the VM runs as root.
 guest() {
+    local driver
     printf 'export %s\n' "BUILD=${BUILD@Q}" "PATH=${PATH@Q}" "OVS_TREE=${OVS_TREE@Q}" \
-        "KERNEL_TEST=${KERNEL_TEST@Q}" "PKT_GEN=${PKT_GEN@Q}" "TESTS=${TESTS@Q}"
+        "KERNEL_TEST=${KERNEL_TEST@Q}" "PKT_GEN=${PKT_GEN@Q}" "PYTHON=${PYTHON@Q}" "TESTS=${TESTS@Q}" \
+        "TRAFFIC=${TRAFFIC@Q}" "TRAFFIC_LIMIT=${TRAFFIC_LIMIT@Q}" IN_VM=1
     cat <<END
 dmesg -n 1
-for module in tun veth; do modprobe \$module; done
+for module in tun veth virtio_net e1000; do modprobe \$module; done
 insmod ${NETMAP_KO@Q} || { echo "check-kernel: the module does not load"; dmesg | tail -n 5; exit 1; }
+END
+    for driver in "${drivers[@]}"; do
+        echo "rmmod $(basename "$driver" .ko)"
+        echo "insmod ${driver@Q} || { echo 'check-kernel: $driver does not load'; dmesg | tail -n 5; exit 1; }"
+    done
+    cat <<END
 ${ROOT@Q}/scripts/check-kernel.sh --suite
 echo \$? >${results@Q}/status
 END
 }
 
+# Two cards of a kind on one wire.
+nics=
+for nic in 0:e1000 0:e1000 1:virtio-net-pci 1:virtio-net-pci; do
+    id=nic${#nics}
+    nics+=" -netdev hubport,id=$id,hubid=${nic%%:*} -device ${nic#*:},netdev=$id,romfile="
+done
+
 if [ "$NATIVE" ]; then
     say "the suite, on this machine's own module"
-    export OVS_TREE KERNEL_TEST PKT_GEN TESTS
+    export OVS_TREE KERNEL_TEST PKT_GEN PYTHON TESTS TRAFFIC TRAFFIC_LIMIT
     status=0
     "$0" --suite || status=$?
     echo "$status" >"$results/status"
@@ -108,7 +145,7 @@ else
         long virtme "virtme-ng: pip install" "$BUILD/virtme/bin/pip" install -q virtme-ng
     fi
     guest >"$results/guest.sh"
-    vm=(--cpus 3 --memory 3G --force-9p)
+    vm=(--cpus 3 --memory 3G --force-9p "--qemu-opts=$nics")
     # Where this machine is a VM itself, there may be a /dev/kvm that boots nothing.
     if [ ! -w /dev/kvm ] || ! long kvm "a VM with KVM, to see whether it boots" \
         timeout 40 "$vng" -r "$KERNEL" "${vm[@]}" -- true </dev/null; then
@@ -127,6 +164,7 @@ count() { grep -c "^$1 " "$results/results" 2>/dev/null || true; }
 touch "$results/results"
 passed=$(count ok) failed=$(count FAILED) skipped=$(count skipped)
 say "results; logs are in $results"
+[ ! -e "$results/traffic.txt" ] || cat "$results/traffic.txt"
 cat "$results/results"
 if [ "$(cat "$results/status" 2>/dev/null)" != 0 ]; then
     echo "FAILED suite: it did not come to its end; see $LOGS/check-kernel.log"
