@@ -3,6 +3,7 @@
 """Frames in hex to and from a port, and what else tests want of a region.
 
   frames.py send PORT COUNT HEX [RATE]   the same frame COUNT times, at most RATE a second (1000)
+  frames.py flows PORT COUNT             UDP packets of 60 bytes, in 50 flows
   frames.py receive PORT COUNT SECONDS   until COUNT frames came and none for half a second, or the
                                          time is up; prints "NUMBER HEX" for each different frame
   frames.py fragments PORT RATE          so many a second, each the first fragment of a packet of its
@@ -21,6 +22,7 @@ import ctypes
 import fcntl
 import mmap
 import os
+import signal
 import socket
 import struct
 import sys
@@ -255,15 +257,24 @@ def scribble(mem_id, name, seconds):
     print("wrote", writes)
 
 
-def udp_in_ip(source, destination, identity, flags, payload):
-    """An IPv4 header and a UDP packet of port 40000 to 4789."""
+def udp_in_ip(source, destination, identity, flags, payload, port=40000):
+    """An IPv4 header and a UDP packet of this port to 4789."""
     def header(checksum):
         return struct.pack("!BBHHHBBH4s4s", 0x45, 0, 28 + len(payload), identity, flags, 64, 17,
                            checksum, socket.inet_aton(source), socket.inet_aton(destination))
     total = sum(struct.unpack("!10H", header(0)))
     total = (total & 0xFFFF) + (total >> 16)
-    udp = struct.pack("!HHHH", 40000, 4789, 8 + len(payload), 0)
+    udp = struct.pack("!HHHH", port, 4789, 8 + len(payload), 0)
     return header(~total & 0xFFFF) + udp + payload
+
+
+def flows(name, count):
+    port = open_port(name)
+    for i in range(int(count)):
+        packet = udp_in_ip("10.93.0.1", "10.93.0.2", 0, 0x4000, bytes(18), 40000 + i % 50)
+        port.send(bytes.fromhex("ffffffffffff0200000000020800") + packet)
+        time.sleep(0.001)
+    port.flush()
 
 
 def fragments(name, rate):
@@ -284,9 +295,11 @@ def vxlan(source, destination, source_ip, destination_ip, vni, inner):
 
 
 def main():
-    commands = {f.__name__: f for f in (send, receive, fragments, hold, scribble, vxlan)}
+    commands = {f.__name__: f for f in (send, flows, receive, fragments, hold, scribble, vxlan)}
     if len(sys.argv) < 2 or sys.argv[1] not in commands:
         sys.exit(__doc__)
+    # A shell starts what is to run in the background with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     commands[sys.argv[1]](*sys.argv[2:])
 
 

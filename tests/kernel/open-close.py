@@ -3,8 +3,8 @@
 """open-close.py RUNDIR BRIDGE NETMAP-PORT ROUNDS: adds a port to the bridge and deletes it again, so
 many times, over one connection to ovsdb-server: an ovs-vsctl for each takes longer than all the rest.
 
-Each time it waits until ovs-vswitchd has done it.  Prints how many packets were held when the port was
-deleted: in how many of the rounds that were looked at, and the most."""
+Each time it waits until ovs-vswitchd has done it, and each tenth time, with the port open, for a second
+at most, until it holds a packet.  Prints how often there was one, and how many at most."""
 
 import json
 import re
@@ -70,6 +70,10 @@ def change(database, *operations):
 
 def open_and_close(rundir, bridge, netmap_port, rounds):
     database, switch = Peer(f"{rundir}/db.sock"), Peer(f"{rundir}/ovs-vswitchd.ctl")
+
+    def in_flight():
+        return sum(map(int, re.findall(r" in_flight=(\d+)", switch.ask("netmap/show"))))
+
     of_bridge = {"op": "mutate", "table": "Bridge", "where": [["name", "==", bridge]]}
     looked = held = most = 0
     for i in range(rounds):
@@ -86,8 +90,9 @@ def open_and_close(rundir, bridge, netmap_port, rounds):
         if row["error"] != ["set", []]:
             sys.exit(f"round {i}: {row['error']}")
         if i % 10 == 9:
-            counts = re.findall(r" in_flight=(\d+)", switch.ask("netmap/show"))
-            now = sum(int(count) for count in counts)
+            end = time.monotonic() + 1
+            while (now := in_flight()) == 0 and time.monotonic() < end:
+                time.sleep(0.01)
             looked, held, most = looked + 1, held + (now > 0), max(most, now)
         change(database, {**of_bridge, "mutations": [["ports", "delete", results[1]["uuid"]]]})
     print(f"{rounds} rounds, packets held at {held} of {looked} closings, at most {most}")

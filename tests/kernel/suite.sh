@@ -222,9 +222,8 @@ test_two_rings_two_pmd_threads() {
     port p2 2 vale1:1
     flow in_port=1,actions=output:2
     receive vale1:2
-    # Flows enough for both.
-    GEN=(-s 10.0.0.1:1000-10.0.0.1:1049)
-    send netmap:h1 1000 h1
+    # Flows enough for both; the other end of a veth has the same queues.
+    ip netns exec h1 "${FRAMES[@]}" flows h1 1000
     await "packets of p1" 1000 counter p1 rx pkts
     await "packets sent by p2" 1000 counter p2 tx pkts
     await_received 1000
@@ -246,8 +245,7 @@ test_ring_subsets() {
     flow in_port=1,actions=output:3
     flow in_port=2,actions=output:3
     receive vale1:2
-    GEN=(-s 10.0.0.1:1000-10.0.0.1:1049)
-    send netmap:h1 1000 h1
+    ip netns exec h1 "${FRAMES[@]}" flows h1 1000
     await "packets sent by p3" 1000 counter p3 tx pkts
     await_received 1000
     same "packets of both" $(($(counter p1 rx pkts) + $(counter p2 rx pkts))) 1000
@@ -357,7 +355,7 @@ test_open_and_close_1000_times() {
     bridge
     flow 'table=0,ip,actions=ct(table=1)'
     flow table=1,actions=drop
-    "${FRAMES[@]}" fragments vale9:2 50 >"$RUN/fragments.out" 2>&1 &
+    "${FRAMES[@]}" fragments vale9:2 100 >"$RUN/fragments.out" 2>&1 &
     echo $! >>"$RUN/pkt-gens"
     note "$("${OPEN_CLOSE[@]}" "$RUN" br0 vale9:1@1 1000)"
     grep -q " at [1-9]" "$RUN/note" || fail "no packet was ever held$(cat "$RUN/note")"
@@ -421,6 +419,13 @@ test_scribbler_in_a_region_of_two_switches() {
         export OVS_RUNDIR=$RUN OVS_LOGDIR=$RUN OVS_DBDIR=$RUN OVS_SYSCONFDIR=$RUN
         "$@"
     ) || exit $?; }
+    leave_second() {
+        show
+        (in_second show)
+        tail -n 20 "$second/ovs-vswitchd.log"
+        (in_second stop_switch)
+        (in_second switch_lives) && kill -KILL "$(cat "$second/ovs-vswitchd.pid")"
+    }
     mkdir -p "$second"
     rm -f "$second/conf.db"
     # Each has a device "ovs-netdev".
@@ -433,7 +438,7 @@ test_scribbler_in_a_region_of_two_switches() {
     flow in_port=1,actions=output:2
     flow in_port=3,actions=output:2,output:3
     in_second start_switch
-    trap 'in_second stop_switch' EXIT
+    trap leave_second EXIT
     in_second bridge
     in_second port p1 1 vale2:1@1
     in_second port p2 2 vale3:1@1
