@@ -6,8 +6,6 @@
   frames.py flows PORT COUNT             UDP packets of 60 bytes, in 50 flows
   frames.py receive PORT COUNT SECONDS   until COUNT frames came and none for half a second, or the
                                          time is up; prints "NUMBER HEX" for each different frame
-  frames.py fragments PORT RATE          so many a second, each the first fragment of a packet of its
-                                         own, whose rest never comes, until it is killed
   frames.py hold MEM_ID                  keeps a region until it is killed
   frames.py scribble MEM_ID NAME SECONDS writes rubbish into all rings of the port NAME (as the module
                                          calls it) in that region
@@ -257,11 +255,11 @@ def scribble(mem_id, name, seconds):
     print("wrote", writes)
 
 
-def udp_in_ip(source, destination, identity, flags, payload, port=40000):
+def udp_in_ip(source, destination, payload, port=40000):
     """An IPv4 header and a UDP packet of this port to 4789."""
     def header(checksum):
-        return struct.pack("!BBHHHBBH4s4s", 0x45, 0, 28 + len(payload), identity, flags, 64, 17,
-                           checksum, socket.inet_aton(source), socket.inet_aton(destination))
+        return struct.pack("!BBHHHBBH4s4s", 0x45, 0, 28 + len(payload), 0, 0x4000, 64, 17, checksum,
+                           socket.inet_aton(source), socket.inet_aton(destination))
     total = sum(struct.unpack("!10H", header(0)))
     total = (total & 0xFFFF) + (total >> 16)
     udp = struct.pack("!HHHH", port, 4789, 8 + len(payload), 0)
@@ -271,31 +269,20 @@ def udp_in_ip(source, destination, identity, flags, payload, port=40000):
 def flows(name, count):
     port = open_port(name)
     for i in range(int(count)):
-        packet = udp_in_ip("10.93.0.1", "10.93.0.2", 0, 0x4000, bytes(18), 40000 + i % 50)
+        packet = udp_in_ip("10.93.0.1", "10.93.0.2", bytes(18), 40000 + i % 50)
         port.send(bytes.fromhex("ffffffffffff0200000000020800") + packet)
         time.sleep(0.001)
     port.flush()
 
 
-def fragments(name, rate):
-    port = open_port(name)
-    identity = 0
-    while True:
-        identity = identity % 65535 + 1
-        # More fragments follow; conntrack of OVS drops those below 1200 bytes.
-        packet = udp_in_ip("10.93.0.1", "10.93.0.2", identity, 0x2000, bytes(1272))
-        port.send(bytes.fromhex("ffffffffffff0200000000020800") + packet)
-        time.sleep(1 / int(rate))
-
-
 def vxlan(source, destination, source_ip, destination_ip, vni, inner):
     header = struct.pack("!II", 0x08000000, int(vni) << 8)
-    packet = udp_in_ip(source_ip, destination_ip, 0, 0x4000, header + bytes.fromhex(inner))
+    packet = udp_in_ip(source_ip, destination_ip, header + bytes.fromhex(inner))
     print(destination + source + "0800" + packet.hex())
 
 
 def main():
-    commands = {f.__name__: f for f in (send, flows, receive, fragments, hold, scribble, vxlan)}
+    commands = {f.__name__: f for f in (send, flows, receive, hold, scribble, vxlan)}
     if len(sys.argv) < 2 or sys.argv[1] not in commands:
         sys.exit(__doc__)
     # A shell starts what is to run in the background with SIGINT ignored.

@@ -7,7 +7,8 @@
 FRAME=ffffffffffff02000000000288b5$(printf '%092d' 0)
 TAGGED=${FRAME:0:24}81000064${FRAME:24}
 
-# What stands before the daemons' command lines: (ip netns exec NAME).
+# What stands before the command lines of daemons and pkt-gen: (ip netns exec NAME).  VALE switches are
+# those of a network namespace.
 IN=()
 
 # ---- results ----
@@ -67,7 +68,8 @@ after_test() {
     end_pkt_gens
     switch_lives || fail "ovs-vswitchd has died"
     ovs-vsctl --timeout=60 --if-exists del-br br0 -- --if-exists del-br br1 -- \
-        remove Open_vSwitch . other_config pmd-cpu-mask netmap-nextrabufs rxsync-intval || true
+        remove Open_vSwitch . other_config pmd-cpu-mask netmap-nextrabufs rxsync-intval \
+        tx-flush-interval || true
     local name
     for name in v1 v2; do
         ip link del "$name" 2>/dev/null || true
@@ -295,7 +297,7 @@ rxsync_rates() {
 pkt_gen() {
     local name=$1
     shift
-    "$PKT_GEN" "$@" >"$RUN/$name.out" 2>&1 &
+    "${IN[@]}" "$PKT_GEN" "$@" >"$RUN/$name.out" 2>&1 &
     echo $! >>"$RUN/pkt-gens"
 }
 
@@ -330,7 +332,7 @@ await_received() {
 # drops what a full ring has no room for, and tells nobody.  GEN has further options for pkt-gen.
 GEN=()
 send() {
-    local from=()
+    local from=("${IN[@]}")
     [ -z "${3:-}" ] || from=(ip netns exec "$3")
     timeout 120 "${from[@]}" "$PKT_GEN" -i "$1" -f tx -n "$2" -l 60 -w 1 -R 2000 "${GEN[@]}" \
         >"$RUN/send.out" 2>&1 || fail "pkt-gen on $1: $(tail -n 3 "$RUN/send.out")"

@@ -213,7 +213,7 @@ test_host_rings() {
 
 test_two_rings_two_pmd_threads() {
     [ "$(nproc)" -ge 2 ] || skip "one CPU"
-    veth v1 h1 2
+    veth v1 h1 3
     bridge
     ovs-vsctl set Open_vSwitch . other_config:pmd-cpu-mask=3
     port p1 1 netmap:v1 options:n_rxq=2
@@ -222,7 +222,7 @@ test_two_rings_two_pmd_threads() {
     port p2 2 vale1:1
     flow in_port=1,actions=output:2
     receive vale1:2
-    # Flows enough for both; the other end of a veth has the same queues.
+    # Flows enough for both.
     ip netns exec h1 "${FRAMES[@]}" flows h1 1000
     await "packets of p1" 1000 counter p1 rx pkts
     await "packets sent by p2" 1000 counter p2 tx pkts
@@ -235,9 +235,10 @@ test_two_rings_two_pmd_threads() {
     ovs-vsctl remove Open_vSwitch . other_config pmd-cpu-mask
 }
 
-# One port has the first ring pair of an interface, another one the second.
+# One port has the first ring pair of an interface, another one the second.  What a veth sends by its
+# queues 0 and 1, the module takes for its receive ring 0, what it sends by queue 2 for ring 1.
 test_ring_subsets() {
-    veth v1 h1 2
+    veth v1 h1 3
     bridge
     port p1 1 netmap:v1-0
     port p2 2 netmap:v1-1
@@ -349,19 +350,20 @@ test_more_buffers_than_there_are() {
     balanced
 }
 
-# First fragments, which conntrack keeps for want of the rest: when a port is closed, OVS holds
-# packets of it.
+# OVS keeps packets of the port in the output batch of another one: it sends them when the first one
+# is about to be closed.  (The crate's own tests close ports whose packets come back later.)
 test_open_and_close_1000_times() {
+    config tx-flush-interval=1000000
     bridge
-    flow 'table=0,ip,actions=ct(table=1)'
-    flow table=1,actions=drop
-    "${FRAMES[@]}" fragments vale9:2 100 >"$RUN/fragments.out" 2>&1 &
+    port p2 2 vale8:1@1
+    flow in_port=1,actions=output:2
+    "${FRAMES[@]}" send vale9:2 1000000 "$FRAME" 300 >"$RUN/frames.out" 2>&1 &
     echo $! >>"$RUN/pkt-gens"
     note "$("${OPEN_CLOSE[@]}" "$RUN" br0 vale9:1@1 1000)"
     grep -q " at [1-9]" "$RUN/note" || fail "no packet was ever held$(cat "$RUN/note")"
     end_pkt_gens
-    # They are dropped after 15 seconds and more.
-    wait_until 120 eval '[ "$(in_flight)" -eq 0 ]' || fail "still held: $(show | grep '^region ')"
+    note "$(counter p2 tx pkts) packets were forwarded"
+    balanced
 }
 
 # ---- threads and processes ----
@@ -418,7 +420,7 @@ test_scribbler_in_a_region_of_two_switches() {
         RUN=$second IN=(ip netns exec s2)
         export OVS_RUNDIR=$RUN OVS_LOGDIR=$RUN OVS_DBDIR=$RUN OVS_SYSCONFDIR=$RUN
         "$@"
-    ) || exit $?; }
+    ) || exit; }
     leave_second() {
         show
         (in_second show)
