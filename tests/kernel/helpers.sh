@@ -389,11 +389,11 @@ collected() {
     same "frames received" "$(awk '{ n += $1 } END { print n + 0 }' "$RUN/frames.out")" "$1"
 }
 
-# emit PORT COUNT HEX [NAMESPACE]
+# emit PORT COUNT HEX [NAMESPACE]: RATE frames a second.
 emit() {
     local in=()
     [ -z "${4:-}" ] || in=(ip netns exec "$4")
-    timeout 120 "${in[@]}" "${FRAMES[@]}" send "$1" "$2" "$3" 500
+    timeout 120 "${in[@]}" "${FRAMES[@]}" send "$1" "$2" "$3" "${RATE:-500}"
 }
 
 # carry FROM TO COUNT HEX PATTERN [NAMESPACE NAMESPACE]: what is sent there arrives here as PATTERN.
