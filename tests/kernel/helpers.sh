@@ -50,8 +50,11 @@ run_test() {
     (set -eE; trap 'echo "line $LINENO: $BASH_COMMAND" >"$REASON"' ERR; "test_$1") \
         >"$RUN/test.$1.log" 2>&1
     status=$?
-    (after_test) >>"$RUN/test.$1.log" 2>&1
-    [ $? -eq 0 ] || [ "$status" -ne 0 ] || status=1
+    # What it leaves behind matters only if it passed.
+    if ! (REASON=$RUN/left; after_test) >>"$RUN/test.$1.log" 2>&1 && [ "$status" -eq 0 ]; then
+        status=1
+        cp "$RUN/left" "$REASON"
+    fi
     set -e
     case $status in
     0) result "ok $1 ($((SECONDS - start)) s$(cat "$RUN/note" 2>/dev/null))" ;;
@@ -81,6 +84,7 @@ after_test() {
         fail "without ports there still is: $(show | grep -m 1 '^port \|^region ')"
     same "mappings of /dev/netmap without ports" \
         "$(grep -c /dev/netmap "/proc/$(cat "$RUN/ovs-vswitchd.pid")/maps")" 0
+    [ -e "$RUN/region-1" ] || return 0
     await "free buffers of region 1 (before the test, after it)" "$(cat "$RUN/region-1")" \
         "${FREE_BUFS[@]}" 1
 }
