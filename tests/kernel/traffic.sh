@@ -13,6 +13,7 @@
 
 RESULTS=$1
 limit=${TRAFFIC_LIMIT:-3000}
+[ -c /dev/netmap ] || die "there is no /dev/netmap"
 # The tests leave much behind and use sockets where they run: not in the tree.
 scratch=$(mktemp -d /tmp/netmap-traffic.XXXXXX)
 on_exit 'cp "$scratch"/*.log "$RESULTS"; umount "$OVS_TREE/tests"; umount "$scratch"; rmdir "$scratch"'
@@ -51,7 +52,7 @@ mapfile -t numbers < <(suite userspace --list "${flags[@]}" | sed -nE 's/^ *([0-
 touch "$scratch"/{system,netmap}{,-again}.log
 start=$SECONDS done=0
 while [ $done -lt ${#numbers[@]} ] && [ $((SECONDS - start)) -lt "$limit" ]; do
-    some=("${numbers[@]:done:4}")
+    some=("${numbers[@]:done:2}")
     run system userspace "${some[@]}"
     run netmap netmap "${some[@]}"
     done=$((done + ${#some[@]}))
