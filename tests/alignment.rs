@@ -51,14 +51,11 @@ fn open(name: &str, alignment: u32) -> (End, Arc<Pool>) {
     if alignment > 1 {
         tx_ring.ring.set_offset_alignment(alignment);
     }
-    assert!(tx_ring.ring.takes_offset(0) && tx_ring.ring.takes_offset(HEADROOM));
-    assert_eq!(tx_ring.ring.takes_offset(HEADROOM - 4), alignment <= 4);
-    assert_eq!(tx_ring.ring.takes_offset(HEADROOM - 64), alignment <= 64);
-    assert!(
-        !tx_ring
-            .ring
-            .takes_offset(tx_ring.ring.max_offset() + alignment)
-    );
+    let takes = |offset: u32| tx_ring.ring.takes_offset(offset as usize);
+    assert!(takes(0) && takes(HEADROOM));
+    assert_eq!(takes(HEADROOM - 4), alignment <= 4);
+    assert_eq!(takes(HEADROOM - 64), alignment <= 64);
+    assert!(!takes(tx_ring.ring.max_offset() + alignment));
     let mut rx = RxQueue::new(Arc::clone(&pool));
     rx.add_ring(rx_ring, &Interval::new(0));
     let tx = TxQueue::new(
