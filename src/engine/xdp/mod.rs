@@ -74,9 +74,10 @@ const REGION_SHARE: u32 = 4;
 const BUSY_WAIT: Duration = Duration::from_millis(500);
 /// The same for a queue that this process gave up. The kernel takes a closed socket off its queue
 /// later: when the last frame that it sent is freed, in an RCU callback, from a work queue. Mostly
-/// that takes some milliseconds; on a machine that is busy all over, more than five seconds were
-/// seen now and then. A port that fails instead would stay closed until somebody looks.
-const RELEASE_WAIT: Duration = Duration::from_secs(20);
+/// that takes some milliseconds; on a machine that is busy all over, four seconds were seen. There
+/// are cases where it takes more than 20, and is done as soon as ovs-vswitchd's main thread, which
+/// waits here, goes on; why is not known yet, so this is no longer than what helped.
+const RELEASE_WAIT: Duration = Duration::from_secs(5);
 /// Between two attempts, at first and at last. Each makes a whole socket, and takes locks that the
 /// kernel needs to end the other one.
 const BUSY_POLL: Duration = Duration::from_millis(2);
