@@ -415,8 +415,9 @@ test_module_unload_under_ports() {
 # Two switches in region 1, and somebody who writes rubbish into the rings of a port of the first one.
 # The first survives and counts it; the second one loses nothing.
 test_scribbler_in_a_region_of_two_switches() {
-    local second=$RUN/second scribbler bad
-    fresh=
+    local scribbler bad
+    # Not local: they are read after the test has returned.
+    second=$RUN/second fresh=
     in_second() { (
         RUN=$second IN=(ip netns exec s2)
         export OVS_RUNDIR=$RUN OVS_LOGDIR=$RUN OVS_DBDIR=$RUN OVS_SYSCONFDIR=$RUN
