@@ -63,7 +63,7 @@ run system-again userspace "${some[@]}"
 mapfile -t some < <(missed "$scratch/netmap.log" "$scratch/system.log")
 run netmap-again netmap "${some[@]}"
 
-traffic_table traffic "$scratch"/{system,netmap}{,-again}.log >"$RESULTS/traffic.txt"
+traffic_table traffic "$scratch"/{system,netmap}.log "$scratch"/{system,netmap}-again.log >"$RESULTS/traffic.txt"
 sums=$(tail -n 1 "$RESULTS/traffic.txt")
 text="OVS's own tests, $done of ${#numbers[@]}, ${sums#traffic: }"
 case $sums in
