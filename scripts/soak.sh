@@ -205,14 +205,16 @@ add_port() {
     done
 }
 
-# Only what nobody took away may have an error.
+# Only what nobody took away may have an error.  The kernel may be slow to give a
+# queue free; such a port comes back by itself.
 check_errors() {
-    local port message
+    local port
     for port in p1 p2 p3 p5 p6 u1 u2; do
-        message=$(vsctl get Interface "$port" error) || true
-        [ "$message" = '[]' ] || error "port $port: $message"
+        wait_until 30 has_no_error "$port" ||
+            error "port $port: $(vsctl get Interface "$port" error)"
     done
 }
+has_no_error() { [ "$(vsctl get Interface "$1" error)" = '[]' ]; }
 
 # What no interface can do to a port, and no rate of packets: a ring or a
 # descriptor that makes no sense.

@@ -333,7 +333,14 @@ netdev_netmap_apply_config(struct netdev_netmap *dev, const struct smap *args)
     if (!dev->opened) {
         /* The datapath does not use the netdev yet.  Opening the port here
          * instead of in reconfigure() lets a failure reach the database. */
-        return netdev_netmap_open(dev, dev->requested_n_rxq);
+        error = netdev_netmap_open(dev, dev->requested_n_rxq);
+        if (error == EAGAIN) {
+            /* The netdev goes like one whose interface has gone for a while:
+             * netdev_netmap_run() has it opened. */
+            dev->opened = true;
+            error = 0;
+        }
+        return error;
     } else if (dev->reopen || !dev->port) {
         netdev_request_reconfigure(&dev->up);
     } else if (dev->up.n_rxq == dev->requested_n_rxq) {

@@ -74,37 +74,33 @@ const REGION_SHARE: u32 = 4;
 const BUSY_WAIT: Duration = Duration::from_millis(500);
 /// The same for a queue that this process gave up. The kernel takes a closed socket off its queue
 /// later: when the last frame that it sent is freed, in an RCU callback, from a work queue. Mostly
-/// that takes some milliseconds; on a machine that is busy all over, four seconds were seen. There
-/// are cases where it takes more than 20, and is done as soon as ovs-vswitchd's main thread, which
-/// waits here, goes on; why is not known yet, so this is no longer than what helped.
-const RELEASE_WAIT: Duration = Duration::from_secs(5);
+/// that takes some milliseconds; on a machine that is busy all over, many seconds were seen. The wait
+/// holds up ovs-vswitchd's main thread, so whoever opens the port tries again later.
+const RELEASE_WAIT: Duration = Duration::from_millis(1500);
+/// How long a queue that this process gave up counts as one.
+const RELEASE_MEMORY: Duration = Duration::from_secs(120);
 /// Between two attempts, at first and at last. Each makes a whole socket, and takes locks that the
 /// kernel needs to end the other one.
 const BUSY_POLL: Duration = Duration::from_millis(2);
 const SLOW_POLL: Duration = Duration::from_millis(50);
 
-/// Queues that this process gave up, by interface number, and when: in the last `RELEASE_WAIT`.
+/// Queues that this process gave up, by interface number, and when: in the last `RELEASE_MEMORY`.
 static RELEASED: Mutex<Vec<(u32, u32, Instant)>> = Mutex::new(Vec::new());
 
 /// Remembers that a socket of ours on `queue` is closed.
 fn released(queue: &Queue) {
     let now = Instant::now();
     let mut list = RELEASED.lock();
-    list.retain(|&(_, _, when)| now.duration_since(when) < RELEASE_WAIT);
+    list.retain(|&(_, _, when)| now.duration_since(when) < RELEASE_MEMORY);
     list.push((queue.ifindex, queue.queue, now));
 }
 
-/// Until when another socket may be on `queue`, from now on.
-fn busy_until(queue: &Queue) -> Instant {
-    let ours = |&&(ifindex, number, _): &&(u32, u32, Instant)| {
-        (ifindex, number) == (queue.ifindex, queue.queue)
-    };
+/// Whether `queue` is one that this process gave up, and that the kernel may still be busy with.
+fn was_ours(queue: &Queue) -> bool {
     let list = RELEASED.lock();
-    let release = list
-        .iter()
-        .filter(ours)
-        .map(|&(_, _, when)| when + RELEASE_WAIT);
-    release.fold(Instant::now() + BUSY_WAIT, Instant::max)
+    list.iter().any(|&(ifindex, number, when)| {
+        (ifindex, number) == (queue.ifindex, queue.queue) && when.elapsed() < RELEASE_MEMORY
+    })
 }
 
 /// The programs of this process, by interface number: ports on different queues of an interface
@@ -116,7 +112,8 @@ static REDIRECTS: Mutex<Vec<(u32, Weak<Redirect>)>> = Mutex::new(Vec::new());
 /// # Errors
 ///
 /// `EOPNOTSUPP` for what only netmap's module has; `ENODEV`, `ENXIO` when the interface or its queue
-/// does not exist; `EBUSY` when somebody else has it; `EMSGSIZE` when its frames do not fit into a
+/// does not exist; `EBUSY` when somebody else has it; `EAGAIN` when this process had it and the kernel
+/// has not let go of it yet, so that trying again later helps; `EMSGSIZE` when its frames do not fit into a
 /// buffer; `ENOMEM`, `ENOBUFS` when there is not enough memory; `EPERM`.
 pub fn open(request: &OpenRequest<'_>) -> Result<Opened> {
     let name = request.name;
@@ -298,20 +295,15 @@ impl Binder<'_> {
     fn wait(&self, queue: &Queue) -> Result<Bound> {
         let memory = self.region.memory();
         let buf_size = self.region.region().buf_size();
-        let (start, deadline) = (Instant::now(), busy_until(queue));
+        let was_ours = was_ours(queue);
+        let start = Instant::now();
+        let deadline = start + if was_ours { RELEASE_WAIT } else { BUSY_WAIT };
         let mut pause = BUSY_POLL;
         loop {
             match socket::bind(queue, memory, buf_size, self.copying) {
                 Err(e) if e.errno() == libc::EBUSY => {
                     if Instant::now() >= deadline {
-                        return Err(Error::new(
-                            libc::EBUSY,
-                            format!(
-                                "queue {} of {} is in use by another AF_XDP socket, of this or \
-                                 another process",
-                                queue.queue, self.interface.name
-                            ),
-                        ));
+                        return Err(still_busy(queue, &self.interface.name, was_ours));
                     }
                     thread::sleep(pause);
                     pause = (2 * pause).min(SLOW_POLL);
@@ -336,6 +328,27 @@ impl Binder<'_> {
             }
         }
     }
+}
+
+/// The error when the wait for `queue` was in vain.
+fn still_busy(queue: &Queue, ifname: &str, was_ours: bool) -> Error {
+    let number = queue.queue;
+    if was_ours {
+        return Error::new(
+            libc::EAGAIN,
+            format!(
+                "queue {number} of {ifname} was closed a moment ago and the kernel still has it: \
+                 it will be tried again"
+            ),
+        );
+    }
+    Error::new(
+        libc::EBUSY,
+        format!(
+            "queue {number} of {ifname} is in use by another AF_XDP socket, of this or another \
+             process"
+        ),
+    )
 }
 
 /// Whether it makes sense to try without zero copy. Drivers refuse it with all kinds of errors; these

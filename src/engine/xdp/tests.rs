@@ -367,6 +367,23 @@ fn a_queue_that_is_given_up_slowly_is_waited_for() {
 }
 
 #[test]
+fn a_queue_that_is_not_given_up_for_long_is_to_be_tried_again() {
+    let Some(_alone) = alone("a_queue_that_is_not_given_up_for_long_is_to_be_tried_again") else {
+        return;
+    };
+    let veth = Veth::new("10.77.10.1", "");
+    let Opened {
+        rings, extra, port, ..
+    } = open_port(&veth.near).unwrap();
+    port.close(extra);
+    let error = open_port(&veth.near).err().expect("rings hold the socket");
+    assert_eq!(error.errno(), libc::EAGAIN, "{error}");
+    assert!(error.to_string().contains("tried again"), "{error}");
+    drop(rings);
+    assert_all_free(&close(open_port(&veth.near).unwrap()));
+}
+
+#[test]
 fn fifty_times_open_and_closed_leave_nothing_behind() {
     let Some(_alone) = alone("fifty_times_open_and_closed_leave_nothing_behind") else {
         return;
