@@ -103,6 +103,12 @@ fn was_ours(queue: &Queue) -> bool {
     })
 }
 
+/// Forgets that `queue` was given up, now that a socket of ours is on it again.
+fn taken_again(queue: &Queue) {
+    let mut list = RELEASED.lock();
+    list.retain(|&(ifindex, number, _)| (ifindex, number) != (queue.ifindex, queue.queue));
+}
+
 /// The programs of this process, by interface number: ports on different queues of an interface
 /// (`eth0-0`, `eth0-1`) share one.
 static REDIRECTS: Mutex<Vec<(u32, Weak<Redirect>)>> = Mutex::new(Vec::new());
@@ -322,6 +328,9 @@ impl Binder<'_> {
                             self.interface.name,
                             start.elapsed().as_millis()
                         );
+                    }
+                    if done.is_ok() {
+                        taken_again(queue);
                     }
                     return done.map_err(|e| e.context(&self.interface.name));
                 }
