@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use parking_lot::MutexGuard;
 
 use super::*;
-use crate::engine::SyncedRing;
+use crate::engine::{RingPair, SyncedRing};
 use crate::index::BufIdx;
 use crate::name::PortName;
 use crate::region::Region;
@@ -346,6 +346,15 @@ fn a_flood_beyond_the_rings_loses_no_buffer() {
     assert_all_free(&close(b));
 }
 
+/// A port that was closed, but whose socket lives: its rings hold it.
+fn close_but_for_its_rings(veth: &Veth) -> Vec<RingPair> {
+    let Opened {
+        rings, extra, port, ..
+    } = open_port(&veth.near).unwrap();
+    port.close(extra);
+    rings
+}
+
 /// As on a busy machine, where the kernel takes its time to end a socket.
 #[test]
 fn a_queue_that_is_given_up_slowly_is_waited_for() {
@@ -353,11 +362,7 @@ fn a_queue_that_is_given_up_slowly_is_waited_for() {
         return;
     };
     let veth = Veth::new("10.77.9.1", "");
-    let Opened {
-        rings, extra, port, ..
-    } = open_port(&veth.near).unwrap();
-    port.close(extra);
-    // They hold the socket.
+    let rings = close_but_for_its_rings(&veth);
     let slow = thread::spawn(move || {
         thread::sleep(2 * BUSY_WAIT);
         drop(rings);
@@ -372,10 +377,7 @@ fn a_queue_that_is_not_given_up_for_long_is_to_be_tried_again() {
         return;
     };
     let veth = Veth::new("10.77.10.1", "");
-    let Opened {
-        rings, extra, port, ..
-    } = open_port(&veth.near).unwrap();
-    port.close(extra);
+    let rings = close_but_for_its_rings(&veth);
     let error = open_port(&veth.near).err().expect("rings hold the socket");
     assert_eq!(error.errno(), libc::EAGAIN, "{error}");
     assert!(error.to_string().contains("tried again"), "{error}");
