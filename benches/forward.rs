@@ -4,13 +4,14 @@
 //! slots of two arrays. Run with `cargo bench`.
 
 use std::hint::black_box;
-use std::mem::MaybeUninit;
 
 use ovs_netmap::clock::rdtsc;
-use ovs_netmap::frames::{TxDesc, TxDescs};
-use ovs_netmap::pool::{PacketLayout, flush_thread};
+use ovs_netmap::frames::Outgoing;
+use ovs_netmap::pool::flush_thread;
 use ovs_netmap::port::{Port, PortConfig};
-use ovs_netmap::rx::RxDesc;
+
+#[path = "../tests/host/mod.rs"]
+mod host;
 
 const BURST: usize = 32;
 const ROUNDS: usize = 20;
@@ -33,10 +34,7 @@ fn best(mut round: impl FnMut(&Port) -> f64) -> f64 {
         n_txq: 1,
         rxsync_interval_us: Some(0),
         null_source: None,
-        packet: PacketLayout {
-            size: 320,
-            init: |_| {},
-        },
+        packet: host::layout(),
     })
     .expect("a null port always opens");
     port.state().pool().attach_thread();
@@ -47,30 +45,22 @@ fn best(mut round: impl FnMut(&Port) -> f64) -> f64 {
 
 #[allow(unsafe_code)]
 fn forward(port: &Port) -> f64 {
-    let mut descs = [const { MaybeUninit::<RxDesc>::uninit() }; BURST];
-    let mut out = [TxDesc {
-        packet: std::ptr::null_mut(),
-        data: std::ptr::null(),
-        size: 0,
-    }; BURST];
+    let mut burst = Vec::with_capacity(BURST);
+    let layout = host::layout();
     let mut packets = 0;
     let start = rdtsc();
     for _ in 0..BURSTS {
+        burst.clear();
         // SAFETY: this thread alone uses the port.
-        let n = unsafe { port.rxqs()[0].alone(|queue| queue.recv(&mut descs)) };
+        let n = unsafe { port.rxqs()[0].alone(|queue| queue.recv(burst.spare_capacity_mut())) };
         packets += n;
-        for (tx, rx) in out.iter_mut().zip(&descs[..n]) {
-            // SAFETY: `recv` wrote the first `n`.
-            let rx = black_box(unsafe { rx.assume_init_ref() });
-            tx.packet = rx.packet;
-            tx.data = rx.base.wrapping_add(rx.data_ofs as usize).cast();
-            tx.size = rx.size;
-        }
+        // SAFETY: `recv` wrote the first `n`.
+        unsafe { burst.set_len(n) };
         // SAFETY: the packets are ours, and their bytes are in the region.
-        let frames = unsafe { TxDescs::new(&out[..n]) };
+        let out = unsafe { Outgoing::new(black_box(&mut burst), layout) };
         // SAFETY: this thread alone uses the port.
-        let sent = unsafe { port.txqs()[0].alone(|queue| queue.send(frames)) };
-        assert_eq!(sent, n);
+        let sent = unsafe { port.txqs()[0].alone(|queue| queue.send(out)) };
+        assert_eq!(sent.frames, n);
     }
     (rdtsc() - start) as f64 / packets as f64
 }

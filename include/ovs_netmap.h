@@ -50,6 +50,12 @@ struct smap;
 struct netmap_host {
     // sizeof(struct dp_packet).
     size_t dp_packet_size;
+    // Offset in it of what has the layout of struct netmap_frame.
+    size_t frame_ofs;
+    // Offset in it of the byte that is 'source' in packets of this library and no others.
+    size_t source_ofs;
+    // DPBUF_NETMAP.
+    uint8_t source;
     // Sets up a new packet, once, on zeroed memory.
     void (*packet_init)(struct dp_packet *packet);
     // Value of 'key' in 'config', or NULL. It must stay valid until the next call.
@@ -76,30 +82,6 @@ struct netmap_port_config {
     int64_t rxsync_intval_us;
     // What a null port delivers: "zero" or "udp:K" (K flows); NULL for "zero".
     const char *null_source;
-};
-
-// A received frame.
-struct netmap_rx_desc {
-    // The `struct dp_packet`, which is the caller's now.
-    void *packet;
-    // First byte of its buffer.
-    uint8_t *base;
-    // Bytes at `base`.
-    uint16_t allocated;
-    // Where in them the frame starts.
-    uint16_t data_ofs;
-    // Bytes of the frame.
-    uint32_t size;
-};
-
-// A frame to send.
-struct netmap_tx_desc {
-    // The `struct dp_packet`, if its source is DPBUF_NETMAP; else NULL, and the frame is copied.
-    void *packet;
-    // First byte of the frame.
-    const void *data;
-    // Bytes of the frame.
-    uint32_t size;
 };
 
 // Counters of a port.
@@ -157,6 +139,18 @@ typedef void (*netmap_kv_cb)(const char *key, const char *value, void *aux);
 
 // Takes a counter's name, which is valid during the call, and its value.
 typedef void (*netmap_counter_cb)(const char *name, uint64_t value, void *aux);
+
+// Where the bytes of a packet's frame are: a part of OVS's `struct dp_packet`, in the same order.
+struct netmap_frame {
+    // First byte of the memory that the frame is in.
+    uint8_t *base;
+    // Bytes at 'base'.
+    uint16_t allocated;
+    // Where in them the frame starts.
+    uint16_t data_ofs;
+    // Bytes of the frame.
+    uint32_t size;
+};
 
 #ifdef __cplusplus
 extern "C" {
@@ -278,31 +272,34 @@ uint32_t netmap_port_n_txq(const struct netmap_port *port);
 // `port` is NULL or open.
 struct netmap_rxq *netmap_port_rxq(struct netmap_port *port, uint32_t i);
 
-// Receives at most 'max' frames into 'descs'. Returns how many; their packets are the caller's.
+// Receives at most 'max' frames. Returns how many; their packets, the first ones of 'packets', are the
+// caller's, and have their frames in them.
 //
 // Only one thread polls a queue. A thread that called netmap_init_port for it does so without locks.
 //
 // # Safety
 //
-// `rxq` came from `netmap_port_rxq`, its port is open; `descs` has room for `max` elements.
+// `rxq` came from `netmap_port_rxq`, its port is open; `packets` has room for `max` elements.
 size_t netmap_rxq_recv(struct netmap_rxq *rxq,
-                       struct netmap_rx_desc *descs,
+                       struct dp_packet **packets,
                        size_t max);
 
-// Sends 'n' frames on transmit queue 'qid' (modulo their number). Returns how many left; the others
+// Sends 'n' packets on transmit queue 'qid' (modulo their number). Returns how many left; the others
 // were dropped and counted.
 //
-// All packets in 'descs' are freed, sent or not. Frames without a packet stay the caller's. With
-// 'concurrent', any number of threads may send on the queue at once; else only one.
+// Packets of this library are freed, sent or not. All others stay the caller's: they are the first
+// '*n_returned' of 'packets' then. With 'concurrent', any number of threads may send on the queue at
+// once; else only one.
 //
 // # Safety
 //
-// `port` is NULL or open; `descs` has `n` elements; each packet came from `netmap_rxq_recv` and is
-// the caller's; `data` and `size` name readable bytes.
+// `port` is NULL or open; `packets` has `n` elements, which are packets of the caller, each once, with
+// readable frames; `n_returned` is writable.
 size_t netmap_port_send(struct netmap_port *port,
                         uint32_t qid,
-                        const struct netmap_tx_desc *descs,
+                        struct dp_packet **packets,
                         size_t n,
+                        size_t *n_returned,
                         bool concurrent);
 
 // Changes the microseconds between syncs of an idle ring; -1 follows the global value. While traffic

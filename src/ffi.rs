@@ -6,17 +6,16 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
-use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
-use crate::frames::{TxDesc, TxDescs};
+use crate::frames::Outgoing;
 use crate::link::Link;
 use crate::pool::{self, Packet, PacketLayout};
 use crate::port::{Port, PortConfig, RxHandle, Stats};
-use crate::rx::RxDesc;
+use crate::tx::Sent;
 use crate::{clock, config, logger, port, show};
 
 /// Open vSwitch's string map; opaque.
@@ -46,6 +45,12 @@ pub enum LogLevel {
 pub struct Host {
     /// sizeof(struct dp_packet).
     pub dp_packet_size: usize,
+    /// Offset in it of what has the layout of struct netmap_frame.
+    pub frame_ofs: usize,
+    /// Offset in it of the byte that is 'source' in packets of this library and no others.
+    pub source_ofs: usize,
+    /// DPBUF_NETMAP.
+    pub source: u8,
     /// Sets up a new packet, once, on zeroed memory.
     pub packet_init: Option<unsafe extern "C" fn(packet: *mut DpPacket)>,
     /// Value of 'key' in 'config', or NULL. It must stay valid until the next call.
@@ -62,7 +67,7 @@ pub struct Host {
 /// [`Host`], complete.
 #[derive(Clone, Copy)]
 struct Callbacks {
-    dp_packet_size: usize,
+    layout: PacketLayout,
     packet_init: unsafe extern "C" fn(*mut DpPacket),
     config_get: unsafe extern "C" fn(*const Smap, *const c_char) -> *const c_char,
     register_class: unsafe extern "C" fn(),
@@ -160,7 +165,13 @@ pub unsafe extern "C" fn netmap_host_attach(host: *const Host) -> c_int {
         };
         let complete = (|| {
             Some(Callbacks {
-                dp_packet_size: host.dp_packet_size,
+                layout: PacketLayout::new(
+                    host.dp_packet_size,
+                    host.frame_ofs,
+                    host.source_ofs,
+                    host.source,
+                    init_packet,
+                )?,
                 packet_init: host.packet_init?,
                 config_get: host.config_get?,
                 register_class: host.register_class?,
@@ -168,7 +179,7 @@ pub unsafe extern "C" fn netmap_host_attach(host: *const Host) -> c_int {
                 log: host.log?,
             })
         })();
-        let Some(callbacks) = complete.filter(|c| c.dp_packet_size > 0) else {
+        let Some(callbacks) = complete else {
             return libc::EINVAL;
         };
         if HOST.set(callbacks).is_err() {
@@ -414,10 +425,7 @@ unsafe fn open(options: *const PortOptions) -> Result<Port> {
         n_txq: options.n_txq,
         rxsync_interval_us: interval(options.rxsync_intval_us)?,
         null_source: source.as_deref(),
-        packet: PacketLayout {
-            size: host.dp_packet_size,
-            init: init_packet,
-        },
+        packet: host.layout,
     })
 }
 
@@ -519,17 +527,18 @@ pub unsafe extern "C" fn netmap_port_rxq(port: *mut Port, i: u32) -> *mut RxHand
     unsafe { with_port(port, none, find) }
 }
 
-/// Receives at most 'max' frames into 'descs'. Returns how many; their packets are the caller's.
+/// Receives at most 'max' frames. Returns how many; their packets, the first ones of 'packets', are the
+/// caller's, and have their frames in them.
 ///
 /// Only one thread polls a queue. A thread that called netmap_init_port for it does so without locks.
 ///
 /// # Safety
 ///
-/// `rxq` came from `netmap_port_rxq`, its port is open; `descs` has room for `max` elements.
+/// `rxq` came from `netmap_port_rxq`, its port is open; `packets` has room for `max` elements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn netmap_rxq_recv(
     rxq: *mut RxHandle,
-    descs: *mut RxDesc,
+    packets: *mut *mut DpPacket,
     max: usize,
 ) -> usize {
     guard(0, || {
@@ -537,61 +546,66 @@ pub unsafe extern "C" fn netmap_rxq_recv(
         let Some(rxq) = (unsafe { rxq.as_ref() }) else {
             return 0;
         };
-        if descs.is_null() {
+        if packets.is_null() {
             return 0;
         }
         // SAFETY: room for `max` elements by the caller's promise; they need no value yet.
-        let out =
-            unsafe { std::slice::from_raw_parts_mut(descs.cast::<MaybeUninit<RxDesc>>(), max) };
+        let out = unsafe { std::slice::from_raw_parts_mut(packets.cast(), max) };
         // SAFETY: only one thread polls a queue.
         unsafe { rxq.alone(|queue| queue.recv(out)) }
     })
 }
 
-/// Sends 'n' frames on transmit queue 'qid' (modulo their number). Returns how many left; the others
+/// Sends 'n' packets on transmit queue 'qid' (modulo their number). Returns how many left; the others
 /// were dropped and counted.
 ///
-/// All packets in 'descs' are freed, sent or not. Frames without a packet stay the caller's. With
-/// 'concurrent', any number of threads may send on the queue at once; else only one.
+/// Packets of this library are freed, sent or not. All others stay the caller's: they are the first
+/// '*n_returned' of 'packets' then. With 'concurrent', any number of threads may send on the queue at
+/// once; else only one.
 ///
 /// # Safety
 ///
-/// `port` is NULL or open; `descs` has `n` elements; each packet came from `netmap_rxq_recv` and is
-/// the caller's; `data` and `size` name readable bytes.
+/// `port` is NULL or open; `packets` has `n` elements, which are packets of the caller, each once, with
+/// readable frames; `n_returned` is writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn netmap_port_send(
     port: *mut Port,
     qid: u32,
-    descs: *const TxDesc,
+    packets: *mut *mut DpPacket,
     n: usize,
+    n_returned: *mut usize,
     concurrent: bool,
 ) -> usize {
-    guard(0, || {
-        if descs.is_null() {
-            return 0;
-        }
+    let sent = guard(Sent::default(), || {
+        let Some(host) = HOST.get().filter(|_| !packets.is_null()) else {
+            return Sent::default();
+        };
         // SAFETY: `n` elements by the caller's promise.
-        let descs = unsafe { std::slice::from_raw_parts(descs, n) };
-        // SAFETY: the packets were handed over and the bytes are readable, by the caller's promise.
-        let frames = unsafe { TxDescs::new(descs) };
+        let packets = unsafe { std::slice::from_raw_parts_mut(packets.cast(), n) };
+        // SAFETY: the packets were handed over and their frames are readable, by the caller's promise.
+        let packets = unsafe { Outgoing::new(packets, host.layout) };
         // SAFETY: NULL or open by the caller's promise.
         let txqs = unsafe { port.as_ref() }.map_or(&[][..], Port::txqs);
         if txqs.is_empty() {
-            frames
-                .from(0)
-                .filter_map(|frame| frame.take())
-                .for_each(pool::free);
-            return 0;
+            return Sent {
+                frames: 0,
+                returned: packets.discard(),
+            };
         }
         let txq = &txqs[qid as usize % txqs.len()];
         if concurrent {
             // SAFETY: the others that use the queue now also say `concurrent`.
-            unsafe { txq.locked(|queue| queue.send(frames)) }
+            unsafe { txq.locked(|queue| queue.send(packets)) }
         } else {
             // SAFETY: by the caller's word nobody else uses the queue.
-            unsafe { txq.alone(|queue| queue.send(frames)) }
+            unsafe { txq.alone(|queue| queue.send(packets)) }
         }
-    })
+    });
+    if !n_returned.is_null() {
+        // SAFETY: writable by the caller's promise.
+        unsafe { n_returned.write(sent.returned) };
+    }
+    sent.frames
 }
 
 /// Changes the microseconds between syncs of an idle ring; -1 follows the global value. While traffic

@@ -1,86 +1,184 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Frames to send as C hands them over: an array of descriptors, whose packets can be taken once.
+//! A burst to send as OVS hands it over: an array of packets, ours and others.
 
 use std::ffi::c_void;
 use std::marker::PhantomData;
 
-use crate::pool::Packet;
+use crate::index::OwnedBuf;
+use crate::pool::{self, Frame, Packet, PacketLayout, PlainTag, Pool, Run};
 use crate::region::RawBytes;
 
-/// A frame to send.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub struct TxDesc {
-    /// The `struct dp_packet`, if its source is DPBUF_NETMAP; else NULL, and the frame is copied.
-    pub packet: *mut c_void,
-    /// First byte of the frame.
-    pub data: *const c_void,
-    /// Bytes of the frame.
-    pub size: u32,
-}
-
-/// Descriptors whose packets were handed over, to be sent once.
-pub struct TxDescs<'a> {
-    descs: &'a [TxDesc],
-    packets: PhantomData<&'a mut Packet>,
+/// Packets that OVS hands over, in an array of its own. They are worked through from the first to the
+/// last; ours are taken, the others are moved to the front of the array: they stay OVS's.
+///
+/// ```text
+///   | OVS's | ...   | taken | taken | to do | to do |
+///     0               first           done            len
+/// ```
+pub struct Outgoing<'a> {
+    packets: &'a mut [*mut c_void],
+    layout: PacketLayout,
+    /// Packets of others, at the front.
+    returned: usize,
+    /// Those from `first` up to `done` are taken, and of one pool.
+    first: usize,
+    done: usize,
 }
 
 #[allow(unsafe_code)]
-impl<'a> TxDescs<'a> {
-    /// The frames of `descs`.
+impl<'a> Outgoing<'a> {
+    /// The burst in `packets`.
     ///
     /// # Safety
     ///
-    /// a. Each `packet` is null or came from [`Packet::into_raw`], and nobody else uses it during
-    ///    `'a`; no packet is in the array twice.
-    /// b. Each `data` is readable for `size` bytes during `'a`.
-    pub unsafe fn new(descs: &'a [TxDesc]) -> TxDescs<'a> {
-        TxDescs {
-            descs,
-            packets: PhantomData,
+    /// a. Each element is a packet of `layout`, and nobody else uses it during `'a`; none is in the
+    ///    array twice. Those that are ours are in flight.
+    /// b. The bytes of its frame are readable during `'a`.
+    #[inline]
+    pub unsafe fn new(packets: &'a mut [*mut c_void], layout: PacketLayout) -> Outgoing<'a> {
+        Outgoing {
+            packets,
+            layout,
+            returned: 0,
+            first: 0,
+            done: 0,
         }
     }
 
-    /// How many.
+    /// How many are to do.
     #[inline]
-    pub fn count(&self) -> usize {
-        self.descs.len()
+    pub fn left(&self) -> usize {
+        self.packets.len() - self.done
     }
 
-    /// The frames from number `first` on.
+    /// The packets to do. Those that are taken must be passed by [`Outgoing::taken`].
     #[inline]
-    pub fn from(&self, first: usize) -> impl Iterator<Item = Frame<'a>> {
-        self.descs[first..].iter().map(|desc| Frame { desc })
+    pub fn rest(&self, pool_id: u64) -> impl ExactSizeIterator<Item = Candidate<'_>> {
+        let (layout, plain) = (self.layout, PlainTag::of(pool_id));
+        self.packets[self.done..].iter().map(move |&raw| Candidate {
+            raw,
+            layout,
+            plain,
+            burst: PhantomData,
+        })
+    }
+
+    /// The next `n` packets to do were taken.
+    #[inline]
+    pub fn taken(&mut self, n: usize) {
+        self.done += n.min(self.left());
+    }
+
+    /// The bytes of the next frame to do.
+    #[inline]
+    pub fn next_bytes(&self) -> Option<RawBytes<'a>> {
+        let &raw = self.packets.get(self.done)?;
+        // SAFETY: `new` a.
+        let frame = unsafe { self.layout.frame_of(raw) };
+        let data = frame.base.wrapping_add(frame.data_ofs as usize);
+        // SAFETY: `new` b.
+        Some(unsafe { RawBytes::new(data, frame.size as usize) })
+    }
+
+    /// Is done with the next packet, after all that were taken, which are of `pool`.
+    #[cold]
+    pub fn dismiss(&mut self, pool: &Pool) {
+        // Taken first: should it be in the array twice, it is not in flight now.
+        let packet = self.take_next();
+        self.put_taken(pool);
+        self.settle(packet);
+    }
+
+    /// Is done with all packets, none of which was taken. Returns how many are OVS's still.
+    pub fn discard(mut self) -> usize {
+        while self.left() > 0 {
+            let packet = self.take_next();
+            self.settle(packet);
+        }
+        self.returned
+    }
+
+    /// The next packet to do, if it is one of ours, of whichever pool.
+    fn take_next(&self) -> Option<Packet> {
+        let raw = self.packets[self.done];
+        // SAFETY: `new` a.
+        if !unsafe { self.layout.is_own(raw) } {
+            return None;
+        }
+        // SAFETY: `new` a.; a packet that was taken is not in flight, and its memory is there.
+        unsafe { Packet::from_raw(raw) }
+    }
+
+    /// Frees `packet`, the next one to do, or moves it to the front if it is none of ours.
+    fn settle(&mut self, packet: Option<Packet>) {
+        match packet {
+            Some(packet) => pool::free(packet),
+            None => {
+                self.packets[self.returned] = self.packets[self.done];
+                self.returned += 1;
+            }
+        }
+        self.done += 1;
+        self.first = self.done;
+    }
+
+    /// Puts what was taken back to `pool`, whose packets they are, and dismisses the rest. Returns how
+    /// many packets are OVS's still.
+    #[inline]
+    pub fn finish(&mut self, pool: &Pool) -> usize {
+        while self.left() > 0 {
+            self.dismiss(pool);
+        }
+        self.put_taken(pool);
+        self.returned
+    }
+
+    #[inline]
+    fn put_taken(&mut self, pool: &Pool) {
+        let taken = &mut self.packets[self.first..self.done];
+        self.first = self.done;
+        // SAFETY: they were taken (`taken`), and nobody keeps what `Plain::take` returns.
+        pool.put(unsafe { Run::of_raw(taken) });
     }
 }
 
-/// A frame to send: a descriptor of [`TxDescs`].
+/// A packet to send, maybe by exchanging its buffer.
 #[derive(Clone, Copy)]
-pub struct Frame<'a> {
-    desc: &'a TxDesc,
+pub struct Candidate<'a> {
+    raw: *mut c_void,
+    layout: PacketLayout,
+    plain: PlainTag,
+    burst: PhantomData<&'a mut Packet>,
 }
 
 #[allow(unsafe_code)]
-impl<'a> Frame<'a> {
-    /// Its bytes.
+impl<'a> Candidate<'a> {
+    /// The packet, if it is one of the pool that [`Outgoing::rest`] was told, with its data in its buffer.
     #[inline]
-    pub fn data(&self) -> RawBytes<'a> {
-        // SAFETY: `TxDescs::new` b.
-        unsafe { RawBytes::new(self.desc.data.cast(), self.desc.size as usize) }
+    pub fn plain(self) -> Option<Plain<'a>> {
+        // SAFETY: `Outgoing::new` a.; a packet that was taken is not in flight, and its memory is there.
+        let plain = unsafe { self.layout.is_own(self.raw) && self.plain.matches(self.raw) };
+        plain.then_some(Plain(self))
+    }
+}
+
+/// A packet whose buffer can be exchanged.
+#[derive(Clone, Copy)]
+pub struct Plain<'a>(Candidate<'a>);
+
+#[allow(unsafe_code)]
+impl Plain<'_> {
+    /// Where its frame is.
+    #[inline]
+    pub fn frame(&self) -> Frame {
+        // SAFETY: `Outgoing::new` a.
+        unsafe { self.0.layout.frame_of(self.0.raw) }
     }
 
-    /// Takes its packet. `None` when it has none or that was taken before.
+    /// Takes it from OVS and gives it the buffer `buf`. Returns the one it had.
     #[inline]
-    pub fn take(&self) -> Option<Packet> {
-        // SAFETY: `TxDescs::new` a.; a packet that was taken is not in flight, and its memory is
-        // there as long as whoever took it has not put it back.
-        unsafe { Packet::from_raw(self.desc.packet) }
-    }
-
-    /// As [`Frame::take`], but only a packet of the pool `pool_id` whose data is in its buffer.
-    #[inline]
-    pub fn take_plain(&self, pool_id: u64) -> Option<Packet> {
-        // SAFETY: as in `take`.
-        unsafe { Packet::plain_from_raw(self.desc.packet, pool_id) }
+    pub fn take(self, buf: OwnedBuf) -> OwnedBuf {
+        // SAFETY: `Candidate::plain` saw that it is in flight, with its data in its buffer.
+        unsafe { self.0.plain.take(self.0.raw) }.exchange_buf(buf)
     }
 }

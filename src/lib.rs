@@ -39,7 +39,7 @@ pub mod link;
 pub mod logger;
 pub mod name;
 pub mod netif; // (U)
-pub mod pool; // (U) header, depot
+pub mod pool; // (U) header, layout, hand, depot
 pub mod port;
 pub mod region; // (U)
 pub mod ring; // (U)
@@ -47,4 +47,4 @@ pub mod rx;
 pub mod show;
 mod sync;
 pub mod throttle;
-pub mod tx; // (U)
+pub mod tx;

@@ -192,7 +192,7 @@ impl Port {
         } = opened;
         let longest = engine::longest_frame(region.buf_size());
         let prepared = LinkMonitor::new(&name.to_string(), engine.host_interface(), longest)
-            .and_then(|link| Ok((link, Pool::of(&region)?)));
+            .and_then(|link| Ok((link, Pool::of(&region, wanted.packet)?)));
         let (link, pool) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => {
@@ -202,7 +202,7 @@ impl Port {
         };
         let max_frame = Arc::new(AtomicU32::new(link.max_frame()));
         let brought = extra.len();
-        pool.port_opened(extra, wanted.packet);
+        pool.port_opened(extra);
 
         let (rx_rings, tx_rings) = split(rings);
         let mut rxqs = Vec::new();

@@ -71,11 +71,12 @@ impl Slot {
 
     #[inline]
     fn first_word(&self) -> u64 {
-        let (idx, len, flags) = (self.buf_idx as u64, self.len as u64, self.flags as u64);
+        let idx = self.buf_idx as u64;
+        let (len, flags) = (self.len as u32, self.flags as u32);
         if cfg!(target_endian = "big") {
-            idx << 32 | len << 16 | flags
+            idx << 32 | (len << 16 | flags) as u64
         } else {
-            idx | len << 32 | flags << 48
+            ((flags << 16 | len) as u64) << 32 | idx
         }
     }
 }
@@ -97,6 +98,12 @@ impl SlotCell {
             self.first.load(Ordering::Relaxed),
             self.ptr.load(Ordering::Relaxed),
         )
+    }
+
+    /// Overwrites the slot but for `ptr`.
+    #[inline]
+    pub fn write_first(&self, slot: Slot) {
+        self.first.store(slot.first_word(), Ordering::Relaxed);
     }
 
     /// Overwrites the slot.
@@ -201,8 +208,8 @@ impl Ring {
 
     /// Whether a frame may start at `offset` in its buffer.
     #[inline]
-    pub fn takes_offset(&self, offset: usize) -> bool {
-        offset <= self.max_offset as usize && offset & self.unaligned as usize == 0
+    pub fn takes_offset(&self, offset: u32) -> bool {
+        offset <= self.max_offset && offset & self.unaligned == 0
     }
 
     /// Largest offset at which a frame may start in its buffer.

@@ -5,7 +5,6 @@
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
-use std::vec::Drain;
 
 use netmap_sys::netmap::{NS_BUF_CHANGED, NS_MOREFRAG};
 
@@ -14,9 +13,9 @@ use crate::counters::RxCounters;
 use crate::engine::SyncedRing;
 use crate::index::{BufIdx, OwnedBuf};
 use crate::logger::RateLimit;
-use crate::pool::{MAGAZINE, Packet, Pool};
+use crate::pool::{Frame, Hand, Pool, Ready};
 use crate::region::Region;
-use crate::ring::{Batch, Ring, Slot, SlotCell};
+use crate::ring::{BadRing, Batch, Ring, Slot, SlotCell};
 use crate::throttle::{Interval, Throttle};
 
 static TOO_LONG: RateLimit = RateLimit::new(6, 3);
@@ -24,30 +23,12 @@ static TOO_LONG: RateLimit = RateLimit::new(6, 3);
 /// Most slots that one frame may take (`NETMAP_MAX_FRAGS` in net/netmap.h).
 const MAX_FRAGS: u32 = 64;
 
-/// A received frame.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub struct RxDesc {
-    /// The `struct dp_packet`, which is the caller's now.
-    pub packet: *mut c_void,
-    /// First byte of its buffer.
-    pub base: *mut u8,
-    /// Bytes at `base`.
-    pub allocated: u16,
-    /// Where in them the frame starts.
-    pub data_ofs: u16,
-    /// Bytes of the frame.
-    pub size: u32,
-}
-
 /// A receive queue: the rings that one thread polls.
 pub struct RxQueue {
     rings: Vec<RxRing>,
     /// The ring to look at first, so that a busy ring does not starve the others.
     next: usize,
     pool: Arc<Pool>,
-    /// Packets for the burst at hand; empty between bursts.
-    hand: Vec<Packet>,
 }
 
 struct RxRing {
@@ -63,7 +44,6 @@ impl RxQueue {
             rings: Vec::new(),
             next: 0,
             pool,
-            hand: Vec::with_capacity(MAGAZINE),
         }
     }
 
@@ -83,69 +63,46 @@ impl RxQueue {
         &self.pool
     }
 
-    /// Receives at most `out.len()` frames; returns how many, the first ones of `out`.
+    /// Receives at most `out.len()` frames; returns how many packets, the first ones of `out`, are
+    /// the caller's now.
     #[inline]
-    pub fn recv(&mut self, out: &mut [MaybeUninit<RxDesc>]) -> usize {
-        let mut received = 0;
+    pub fn recv(&mut self, out: &mut [MaybeUninit<*mut c_void>]) -> usize {
+        let mut hand = Hand::new(&self.pool, out);
         for _ in 0..self.rings.len() {
-            let ring = &mut self.rings[self.next];
-            let mut burst = Burst {
-                pool: &self.pool,
-                hand: &mut self.hand,
-                out: &mut out[received..],
-            };
-            received += ring.recv(&mut burst);
+            self.rings[self.next].recv(&mut hand);
             self.next += 1;
             if self.next >= self.rings.len() {
                 self.next = 0;
             }
-            if received == out.len() {
+            if hand.room() == 0 {
                 break;
             }
         }
-        received
+        hand.given()
     }
-}
-
-/// What a burst is made from, and where it goes.
-struct Burst<'a> {
-    pool: &'a Pool,
-    hand: &'a mut Vec<Packet>,
-    out: &'a mut [MaybeUninit<RxDesc>],
 }
 
 impl RxRing {
     /// Receives what is in the ring. If that is nothing - it is empty, or has only the beginning of a
     /// frame, or makes no sense, which the other side sets right in a sync - syncs and tries again.
     #[inline]
-    fn recv(&mut self, burst: &mut Burst<'_>) -> usize {
-        match self.drain(burst) {
-            0 if self.rxsync() => self.drain(burst),
-            received => received,
+    fn recv(&mut self, hand: &mut Hand<'_>) {
+        if self.drain(hand) == 0 && self.rxsync() {
+            self.drain(hand);
         }
     }
 
+    /// Receives what is in the ring; returns how many frames.
     #[inline]
-    fn drain(&mut self, burst: &mut Burst<'_>) -> usize {
-        let Ok(batch) = self.synced.ring.batch() else {
-            self.counters.bad_ring.add(1);
-            return 0;
-        };
-        if batch.left() == 0 {
-            return 0;
+    fn drain(&mut self, hand: &mut Hand<'_>) -> usize {
+        match self.synced.ring.batch() {
+            Ok(batch) if batch.left() == 0 => 0,
+            Ok(batch) => take(batch, hand, &self.counters),
+            Err(BadRing) => {
+                self.counters.bad_ring.add(1);
+                0
+            }
         }
-        let wanted = burst.out.len().min(batch.left() as usize);
-        burst.pool.take(burst.hand, wanted);
-        let mut supply = Supply {
-            region: burst.pool.region(),
-            packets: burst.hand.drain(..),
-        };
-        let received = take(batch, &mut supply, burst.out, &self.counters);
-        if supply.packets.len() > 0 {
-            // Rare: something was odd about the frames.
-            burst.pool.put(&mut supply.packets.collect());
-        }
-        received
     }
 
     /// Syncs the ring, if the throttle lets it. False when nothing can have come.
@@ -163,44 +120,44 @@ impl RxRing {
     }
 }
 
-/// Takes frames out of the slots of `batch`, as many as there are packets and room in `out`.
-#[inline]
-fn take(
-    mut batch: Batch<'_>,
-    supply: &mut Supply<'_>,
-    out: &mut [MaybeUninit<RxDesc>],
-    counters: &RxCounters,
-) -> usize {
-    let (mut received, mut bytes) = (0, 0);
-    while batch.left() > 0 && received < out.len() {
-        let packets = supply.packets.len();
-        if packets == 0 {
+/// Takes frames out of the slots of `batch`, as many as there are packets and room in `hand`.
+#[inline(never)]
+fn take(mut batch: Batch<'_>, hand: &mut Hand<'_>, counters: &RxCounters) -> usize {
+    let region = hand.pool().region();
+    let before = hand.given();
+    let mut bytes = 0;
+    while batch.left() > 0 && hand.room() > 0 {
+        let wanted = hand.room().min(batch.left() as usize);
+        let ready = hand.fill(wanted);
+        if ready == 0 {
             counters.no_buffer.add(1);
             break;
         }
-        let out = &mut out[received..];
-        let run = batch.run(out.len().min(packets));
-        let simple = take_simple(run, batch.ring(), supply, out, &mut bytes);
+        let run = batch.run(ready);
+        let simple = take_simple(run, batch.ring(), region, hand.ready(), &mut bytes);
         let stopped = simple < run.len();
         batch.skip(simple as u32);
-        received += simple;
+        hand.give(simple);
         if !stopped {
             continue;
         }
-        match odd(&batch, supply.region, counters) {
-            Verdict::Take(frame, buf) => {
-                let (empty, desc) = supply.exchange(batch.slot(0), frame, buf, batch.ring());
+        match odd(&batch, region, counters) {
+            Verdict::Take(part, buf) => {
+                let Some(packet) = hand.ready().next() else {
+                    unreachable!("as many packets were ready as slots were looked at");
+                };
+                let empty = exchange(batch.slot(0), part, buf, region, batch.ring(), packet);
+                hand.give(1);
                 batch.pass(empty);
-                batch.skip(frame.slots - 1);
-                out[simple].write(desc);
-                received += 1;
-                bytes += frame.len;
+                batch.skip(part.slots - 1);
+                bytes += part.len;
             }
             Verdict::Drop(slots) => batch.skip(slots),
             Verdict::Wait => break,
         }
     }
     batch.commit();
+    let received = hand.given() - before;
     if received > 0 {
         counters.packets.add(received as u64);
         counters.bytes.add(bytes);
@@ -210,73 +167,67 @@ fn take(
 }
 
 /// Takes the frames in the slots of `run`, up to the first that is not simply one good slot. Returns
-/// how many. There must be a packet and a place in `out` for each slot.
+/// how many. There must be one of `packets` for each slot.
 #[inline]
-fn take_simple(
+fn take_simple<'p>(
     run: &[SlotCell],
     ring: &Ring,
-    supply: &mut Supply<'_>,
-    out: &mut [MaybeUninit<RxDesc>],
+    region: &Region,
+    packets: impl Iterator<Item = Ready<'p>>,
     bytes: &mut u64,
 ) -> usize {
     let mut taken = 0;
-    for (cell, out) in run.iter().zip(out) {
+    for (cell, packet) in run.iter().zip(packets) {
         let slot = cell.read();
-        let frame = Frame::in_slot(&slot, ring);
-        // A length of 0 wraps around, and is too long then.
-        let room = (supply.region.buf_size() as u64).saturating_sub(frame.offset);
-        if frame.len.wrapping_sub(1) >= room || slot.flags & NS_MOREFRAG != 0 {
-            break;
-        }
-        let Some(buf) = supply.region.claim(BufIdx(slot.buf_idx), ring.owner()) else {
+        let part = Part::in_slot(&slot, ring);
+        let Some(room) = (region.buf_size() as u64).checked_sub(part.offset) else {
             break;
         };
-        let (empty, desc) = supply.exchange(slot, frame, buf, ring);
-        cell.write(empty);
-        out.write(desc);
-        *bytes += frame.len;
+        // A length of 0 wraps around, and is too long then.
+        if part.len.wrapping_sub(1) >= room || slot.flags & NS_MOREFRAG != 0 {
+            break;
+        }
+        let Some(buf) = region.claim(BufIdx(slot.buf_idx), ring.owner()) else {
+            break;
+        };
+        cell.write_first(exchange(slot, part, buf, region, ring, packet));
+        *bytes += part.len;
         taken += 1;
     }
     taken
 }
 
-/// What the frames of a burst are received with.
-struct Supply<'a> {
-    region: &'a Region,
-    packets: Drain<'a, Packet>,
-}
-
-impl Supply<'_> {
-    /// Puts `frame`, whose bytes are in `buf`, out of `slot` into the next packet. Gives the slot
-    /// with that packet's former buffer, and the packet.
-    #[inline]
-    fn exchange(&mut self, slot: Slot, frame: Frame, buf: OwnedBuf, ring: &Ring) -> (Slot, RxDesc) {
-        let Some(mut packet) = self.packets.next() else {
-            unreachable!("there are as many packets as frames are taken");
-        };
-        let base = self.region.base_of(&buf).as_ptr();
-        let old = packet.exchange_buf(buf);
-        let empty = Slot {
-            buf_idx: self.region.release(old, ring.owner()).0,
-            len: 0,
-            flags: NS_BUF_CHANGED,
-            ptr: slot.ptr,
-        };
-        let desc = RxDesc {
-            packet: packet.into_raw(),
-            base,
-            allocated: self.region.buf_size() as u16,
-            data_ofs: frame.offset as u16,
-            size: frame.len as u32,
-        };
-        (empty, desc)
+/// Puts the frame `part`, whose bytes are in `buf`, out of `slot` into `packet`, which is OVS's then.
+/// Returns the slot with that packet's former buffer.
+#[inline]
+fn exchange(
+    slot: Slot,
+    part: Part,
+    buf: OwnedBuf,
+    region: &Region,
+    ring: &Ring,
+    mut packet: Ready<'_>,
+) -> Slot {
+    let frame = Frame {
+        base: region.base_of(&buf).as_ptr(),
+        allocated: region.buf_size() as u16,
+        data_ofs: part.offset as u16,
+        size: part.len as u32,
+    };
+    let old = packet.exchange_buf(buf);
+    packet.launch(frame);
+    Slot {
+        buf_idx: region.release(old, ring.owner()).0,
+        len: 0,
+        flags: NS_BUF_CHANGED,
+        ptr: slot.ptr,
     }
 }
 
 /// What to do with a frame that is not simply one good slot.
 enum Verdict {
     /// Receive it: its bytes are all in this buffer, that of its first slot, now.
-    Take(Frame, OwnedBuf),
+    Take(Part, OwnedBuf),
     /// Pass over this many slots; the drop is counted.
     Drop(u32),
     /// Leave it: its last slot has not come.
@@ -289,7 +240,7 @@ fn odd(batch: &Batch<'_>, region: &Region, counters: &RxCounters) -> Verdict {
     let ring = batch.ring();
     let buf_size = region.buf_size() as u64;
     let slot = batch.slot(0);
-    let part = Frame::in_slot(&slot, ring);
+    let part = Part::in_slot(&slot, ring);
     let mut whole = part;
     if slot.flags & NS_MOREFRAG != 0 {
         match measure(batch, part) {
@@ -329,17 +280,17 @@ fn odd(batch: &Batch<'_>, region: &Region, counters: &RxCounters) -> Verdict {
 
 /// A frame in the ring: how many slots, where it starts in the first one's buffer, all its bytes.
 #[derive(Clone, Copy)]
-struct Frame {
+struct Part {
     slots: u32,
     offset: u64,
     len: u64,
 }
 
-impl Frame {
+impl Part {
     /// What of a frame is in `slot`.
     #[inline]
-    fn in_slot(slot: &Slot, ring: &Ring) -> Frame {
-        Frame {
+    fn in_slot(slot: &Slot, ring: &Ring) -> Part {
+        Part {
             slots: 1,
             offset: ring.offset_of(slot),
             len: slot.len as u64,
@@ -355,7 +306,7 @@ impl Frame {
 
 /// The whole of the first frame left, whose first slot is `frame`. `None` while its last
 /// slot has not come, unless it never will: then what is there counts as one (too long) frame.
-fn measure(batch: &Batch<'_>, mut frame: Frame) -> Option<Frame> {
+fn measure(batch: &Batch<'_>, mut frame: Part) -> Option<Part> {
     for i in 1..batch.left() {
         let slot = batch.slot(i);
         frame.slots += 1;
@@ -365,7 +316,7 @@ fn measure(batch: &Batch<'_>, mut frame: Frame) -> Option<Frame> {
         }
     }
     let ring_is_full = batch.left() + 1 >= batch.ring().num_slots();
-    (frame.slots > MAX_FRAGS || ring_is_full).then_some(Frame {
+    (frame.slots > MAX_FRAGS || ring_is_full).then_some(Part {
         len: u32::MAX as u64,
         ..frame
     })
@@ -373,7 +324,7 @@ fn measure(batch: &Batch<'_>, mut frame: Frame) -> Option<Frame> {
 
 /// Appends the bytes of the frame's further slots to those in `buf`, its first buffer. False when one
 /// of them names a buffer that is not the ring's.
-fn gather(batch: &Batch<'_>, frame: Frame, region: &Region, buf: &OwnedBuf) -> bool {
+fn gather(batch: &Batch<'_>, frame: Part, region: &Region, buf: &OwnedBuf) -> bool {
     let ring = batch.ring();
     let start = batch.slot(0);
     let mut at = frame.offset as u32 + start.len as u32;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Sending a burst: exchange the packet's buffer with the slot's where that is possible, else copy.
+#![forbid(unsafe_code)]
 
-use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -9,10 +9,10 @@ use netmap_sys::netmap::NS_BUF_CHANGED;
 
 use crate::counters::TxCounters;
 use crate::engine::{HEADROOM, SyncedRing};
-use crate::frames::{Frame, TxDescs};
+use crate::frames::{Candidate, Outgoing};
 use crate::index::BufIdx;
-use crate::pool::{self, MAGAZINE, Packet, Pool};
-use crate::region::Region;
+use crate::pool::{Frame, Pool};
+use crate::region::{RawBytes, Region};
 use crate::ring::{Batch, Ring, Slot, SlotCell};
 
 /// A transmit queue: the rings that it fills.
@@ -24,8 +24,6 @@ pub struct TxQueue {
     /// Longest frame that may go out, shared by the queues of a port and changed with its MTU.
     max_frame: Arc<AtomicU32>,
     counters: Arc<TxCounters>,
-    /// Packets of the pool to put back at the end of the burst; empty between bursts.
-    sent: Vec<Packet>,
 }
 
 impl TxQueue {
@@ -37,7 +35,6 @@ impl TxQueue {
             pool,
             max_frame,
             counters: Arc::default(),
-            sent: Vec::with_capacity(MAGAZINE),
         }
     }
 
@@ -51,24 +48,22 @@ impl TxQueue {
         self.rings.iter().map(|r| r.ring.num_slots()).collect()
     }
 
-    /// Sends `frames`; returns how many went into a ring. The rest was dropped and counted. Packets
-    /// of this library are put back to their pools, sent or not.
+    /// Sends `packets`. Those of this library are put back to their pools, sent or not.
     #[inline]
-    pub fn send(&mut self, frames: TxDescs<'_>) -> usize {
+    pub fn send(&mut self, packets: Outgoing<'_>) -> Sent {
         let mut burst = Burst {
-            frames: &frames,
-            done: 0,
-            max_frame: self.max_frame.load(Ordering::Relaxed) as usize,
+            packets,
+            max_frame: self.max_frame.load(Ordering::Relaxed),
             pool: &self.pool,
             counters: &self.counters,
-            sent: &mut self.sent,
-            bytes: 0,
+            swapped: 0,
             copied: 0,
+            bytes: 0,
         };
         // Two rounds: in the second, every ring was synced after it was found full.
         for _ in 0..2 * self.rings.len() {
             burst.fill(&mut self.rings[self.next]);
-            if burst.done == frames.count() {
+            if burst.packets.left() == 0 {
                 break;
             }
             self.next += 1;
@@ -80,18 +75,25 @@ impl TxQueue {
     }
 }
 
+/// What became of a burst.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Frames that went into a ring. The others were dropped and counted.
+    pub frames: usize,
+    /// Packets that stay the caller's: at the front of the array.
+    pub returned: usize,
+}
+
 /// A burst on its way out.
 struct Burst<'q> {
-    frames: &'q TxDescs<'q>,
-    /// The first frame that is still to do.
-    done: usize,
-    max_frame: usize,
+    packets: Outgoing<'q>,
+    max_frame: u32,
     pool: &'q Pool,
     counters: &'q TxCounters,
-    /// Packets of `pool` that went out by exchanging their buffers.
-    sent: &'q mut Vec<Packet>,
+    /// Frames that went into rings by exchanging buffers.
+    swapped: usize,
     /// Frames that were copied into rings.
-    copied: u64,
+    copied: usize,
     /// Bytes of the frames in rings.
     bytes: u64,
 }
@@ -108,9 +110,9 @@ impl Burst<'_> {
         };
         self.swap(&mut batch);
         while batch.left() > 0
-            && let Some(frame) = self.frames.from(self.done).next()
+            && let Some(data) = self.packets.next_bytes()
         {
-            self.copy(&mut batch, frame);
+            self.copy(&mut batch, data);
             self.swap(&mut batch);
         }
         batch.commit();
@@ -129,42 +131,36 @@ impl Burst<'_> {
     #[inline]
     fn swap(&mut self, batch: &mut Batch<'_>) {
         loop {
-            let run = batch.run(self.frames.count() - self.done);
-            let frames = self.frames.from(self.done);
-            self.sent.reserve(run.len());
-            let sent = self.sent.spare_capacity_mut();
-            let (swapped, bytes) =
-                swap_run(run, frames, batch.ring(), self.pool, self.max_frame, sent);
-            self.grow_sent(swapped);
-            let stopped = swapped < run.len();
+            let run = batch.run(self.packets.left());
+            let packets = self.packets.rest(self.pool.id());
+            let (swapped, bytes) = swap_run(
+                run,
+                packets,
+                batch.ring(),
+                self.pool.region(),
+                self.max_frame,
+            );
+            self.packets.taken(swapped);
+            self.swapped += swapped;
             self.bytes += bytes;
-            self.done += swapped;
+            let stopped = swapped < run.len();
             batch.skip(swapped as u32);
-            if stopped || batch.left() == 0 || self.done == self.frames.count() {
+            if stopped || batch.left() == 0 || self.packets.left() == 0 {
                 break;
             }
         }
     }
 
-    /// Adds the packets that were written to the spare capacity of `sent`.
-    #[inline]
-    #[allow(unsafe_code)]
-    fn grow_sent(&mut self, n: usize) {
-        // SAFETY: `swap_run` wrote so many, in order, and there was room for them.
-        unsafe { self.sent.set_len(self.sent.len() + n) };
-    }
-
-    /// Copies `frame` into the buffer of the batch's first slot, or finds out why neither that nor a
-    /// swap works. Passes the slot, the frame, or both.
+    /// Copies the next frame, whose bytes are `data`, into the buffer of the batch's first slot, or
+    /// finds out why neither that nor a swap works. Passes the slot, the frame, or both.
     #[cold]
-    fn copy(&mut self, batch: &mut Batch<'_>, frame: Frame<'_>) {
+    fn copy(&mut self, batch: &mut Batch<'_>, data: RawBytes<'_>) {
         let region = self.pool.region();
-        let data = frame.data();
         let slot = batch.slot(0);
         let idx = BufIdx(slot.buf_idx);
-        if data.len() > self.max_frame {
+        if data.len() > self.max_frame as usize {
             self.counters.too_long.add(1);
-            self.done += 1;
+            self.packets.dismiss(self.pool);
             return;
         }
         if !region.is_held_by(idx, batch.ring().owner()) {
@@ -173,102 +169,79 @@ impl Burst<'_> {
             batch.pass(Slot { len: 0, ..slot });
             return;
         }
-        self.done += 1;
         let offset = room_before(batch, region, data.len());
-        if !region.write(idx, offset, data) {
+        if region.write(idx, offset, data) {
+            let full = Slot {
+                len: data.len() as u16,
+                flags: 0,
+                ptr: batch.ring().with_offset(slot.ptr, offset),
+                ..slot
+            };
+            batch.pass(full);
+            self.bytes += data.len() as u64;
+            self.copied += 1;
+        } else {
             self.counters.too_long.add(1);
-            return;
         }
-        let full = Slot {
-            len: data.len() as u16,
-            flags: 0,
-            ptr: batch.ring().with_offset(slot.ptr, offset),
-            ..slot
-        };
-        batch.pass(full);
-        self.bytes += data.len() as u64;
-        self.copied += 1;
+        self.packets.dismiss(self.pool);
     }
 
-    /// Counts, and puts all packets back. Returns how many frames went into rings.
+    /// Counts, and puts all packets back.
     #[inline]
-    fn finish(mut self) -> usize {
+    fn finish(&mut self) -> Sent {
         let counters = self.counters;
-        let swapped = self.sent.len() as u64;
-        let sent = swapped + self.copied;
-        if sent > 0 {
-            counters.packets.add(sent);
+        let frames = self.swapped + self.copied;
+        if frames > 0 {
+            counters.packets.add(frames as u64);
             counters.bytes.add(self.bytes);
             counters.bursts.add(1);
-            counters.zero_copy.add(swapped);
-            counters.copied.add(self.copied);
+            counters.zero_copy.add(self.swapped as u64);
+            counters.copied.add(self.copied as u64);
         }
-        if self.done < self.frames.count() {
-            let left = self.frames.count() - self.done;
+        let left = self.packets.left();
+        if left > 0 {
             counters.ring_full.add(left as u64);
         }
-        if self.sent.len() < self.frames.count() {
-            self.take_others();
-        }
-        self.pool.put(self.sent);
-        sent as usize
-    }
-
-    /// Takes the packets of the frames that were not swapped: those of other pools are freed.
-    #[cold]
-    fn take_others(&mut self) {
-        for frame in self.frames.from(0) {
-            match frame.take() {
-                Some(packet) if packet.pool_id() == self.pool.id() => self.sent.push(packet),
-                Some(packet) => pool::free(packet),
-                None => {}
-            }
+        Sent {
+            frames,
+            returned: self.packets.finish(self.pool),
         }
     }
 }
 
-/// Puts `frames` into the slots of `run`, one by one, as long as that can be done by exchanging buffers:
-/// the packet is one of `pool`, its data is still in its buffer, and the port takes frames that start
-/// there. Writes the packets to `sent`; returns how many they are, and the bytes of their frames.
+/// Puts `packets` into the slots of `run`, one by one, up to the first that is not plain or whose
+/// frame the port does not take as it lies in its buffer. Returns how many, and the bytes of their frames.
 #[inline]
-fn swap_run<'a>(
+fn swap_run<'p>(
     run: &[SlotCell],
-    frames: impl Iterator<Item = Frame<'a>>,
+    packets: impl Iterator<Item = Candidate<'p>>,
     ring: &Ring,
-    pool: &Pool,
-    max_frame: usize,
-    sent: &mut [MaybeUninit<Packet>],
+    region: &Region,
+    max_frame: u32,
 ) -> (usize, u64) {
-    let (region, pool_id) = (pool.region(), pool.id());
     let (mut swapped, mut bytes) = (0, 0);
-    for ((cell, sent), frame) in run.iter().zip(sent).zip(frames) {
-        let data = frame.data();
-        let Some(mut packet) = frame.take_plain(pool_id) else {
-            break;
-        };
-        let slot = cell.read();
-        let offset = region.distance(packet.buf_idx(), data.as_ptr());
+    for (cell, packet) in run.iter().zip(packets) {
+        let Some(packet) = packet.plain() else { break };
+        let Frame { data_ofs, size, .. } = packet.frame();
+        let offset = data_ofs as u32;
         let fits = ring.takes_offset(offset)
-            && offset + data.len() <= region.buf_size() as usize
-            && data.len() <= max_frame;
-        let mut claimed = None;
-        if fits {
-            claimed = region.claim(BufIdx(slot.buf_idx), ring.owner());
+            && size <= max_frame
+            && offset as u64 + size as u64 <= region.buf_size() as u64;
+        if !fits {
+            break;
         }
-        let Some(buf) = claimed else {
-            // In flight again, as it was.
-            packet.into_raw();
+        let slot = cell.read();
+        let Some(buf) = region.claim(BufIdx(slot.buf_idx), ring.owner()) else {
             break;
         };
-        let old = packet.exchange_buf(buf);
+        let old = packet.take(buf);
         cell.write(Slot {
             buf_idx: region.release(old, ring.owner()).0,
-            len: data.len() as u16,
+            len: size as u16,
             flags: NS_BUF_CHANGED,
-            ptr: ring.with_offset(slot.ptr, offset as u32),
+            ptr: ring.with_offset(slot.ptr, offset),
         });
-        bytes += data.len() as u64;
-        sent.write(packet);
+        bytes += size as u64;
         swapped += 1;
     }
     (swapped, bytes)

@@ -2,18 +2,21 @@
 //! Ports that take frames only from aligned places in their buffers, as VALE switches do: a frame that
 //! lies elsewhere, because a header was pushed or popped, is copied to one. The bytes are the same.
 
-use std::mem::MaybeUninit;
+use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use ovs_netmap::config::EngineChoice;
 use ovs_netmap::engine::{self, EnginePort, HEADROOM, OpenRequest, Opened};
-use ovs_netmap::frames::{TxDesc, TxDescs};
 use ovs_netmap::name::PortName;
-use ovs_netmap::pool::{self, PacketLayout, Pool};
-use ovs_netmap::rx::{RxDesc, RxQueue};
+use ovs_netmap::pool::{self, Frame, Pool};
+use ovs_netmap::rx::RxQueue;
 use ovs_netmap::throttle::Interval;
-use ovs_netmap::tx::TxQueue;
+use ovs_netmap::tx::{Sent, TxQueue};
+
+mod host;
+
+use host::HostPacket;
 
 const EXTRA: u32 = 64;
 
@@ -40,18 +43,14 @@ fn open(name: &str, alignment: u32) -> (End, Arc<Pool>) {
         extra,
         port,
     } = engine::open(EngineChoice::Userspace, &request).unwrap();
-    let pool = Pool::of(&region).unwrap();
-    let packet = PacketLayout {
-        size: 300,
-        init: |_| {},
-    };
-    pool.port_opened(extra, packet);
+    let pool = Pool::of(&region, host::layout()).unwrap();
+    pool.port_opened(extra);
     let pair = rings.remove(0);
     let (rx_ring, mut tx_ring) = (pair.rx.unwrap(), pair.tx.unwrap());
     if alignment > 1 {
         tx_ring.ring.set_offset_alignment(alignment);
     }
-    let takes = |offset: u32| tx_ring.ring.takes_offset(offset as usize);
+    let takes = |offset: u32| tx_ring.ring.takes_offset(offset);
     assert!(takes(0) && takes(HEADROOM));
     assert_eq!(takes(HEADROOM - 4), alignment <= 4);
     assert_eq!(takes(HEADROOM - 64), alignment <= 64);
@@ -66,26 +65,17 @@ fn open(name: &str, alignment: u32) -> (End, Arc<Pool>) {
     (End { rx, tx, port }, pool)
 }
 
-/// The next packet.
-#[allow(unsafe_code)]
-fn receive(rx: &mut RxQueue) -> RxDesc {
-    let mut descs = [const { MaybeUninit::<RxDesc>::uninit() }; 1];
-    assert_eq!(rx.recv(&mut descs), 1);
-    // SAFETY: `recv` wrote it.
-    unsafe { descs[0].assume_init() }
+/// The next packet, and where its frame is.
+fn receive(rx: &mut RxQueue) -> (*mut c_void, Frame) {
+    let packets = host::recv(rx, 1);
+    assert_eq!(packets.len(), 1);
+    (packets[0], host::frame_of(packets[0]))
 }
 
-/// Sends `size` bytes from `data`, in the buffer of `packet` if there is one.
-#[allow(unsafe_code)]
-fn send(tx: &mut TxQueue, packet: *mut std::ffi::c_void, data: *const u8, size: u32) {
-    let descs = [TxDesc {
-        packet,
-        data: data.cast(),
-        size,
-    }];
-    // SAFETY: the packet is ours, or null, and the bytes are readable.
-    let frames = unsafe { TxDescs::new(&descs) };
-    assert_eq!(tx.send(frames), 1);
+fn send(tx: &mut TxQueue, packet: *mut c_void) -> Sent {
+    let sent = host::send(tx, &mut [packet]);
+    assert_eq!(sent.frames, 1);
+    sent
 }
 
 #[test]
@@ -97,30 +87,37 @@ fn a_frame_at_an_odd_place_is_copied_to_an_aligned_one() {
         let mut zero_copy = 0;
         // Headers of so many bytes are pushed (the frame starts earlier) or popped.
         let moves = [0_i32, -4, -8, -50, -64, -128, 4, 14, 50, 64];
-        for (i, by) in moves.into_iter().enumerate() {
+        for (round, by) in moves.into_iter().enumerate() {
             // A packet of the region, with a frame in it.
-            let first: Vec<u8> = (0..200).map(|byte| byte + i as u8).collect();
-            send(&mut b.tx, std::ptr::null_mut(), first.as_ptr(), 200);
-            let desc = receive(&mut a.rx);
-            assert_eq!(u32::from(desc.data_ofs), HEADROOM);
-            let offset = i32::from(desc.data_ofs) + by;
-            let data = desc.base.wrapping_offset(offset as isize);
-            let size = 200 - by;
-            let sent: Vec<u8> = (0..size).map(|byte| (byte * 7 + i as i32) as u8).collect();
+            let first: Vec<u8> = (0..200).map(|byte| byte + round as u8).collect();
+            assert_eq!(
+                send(&mut b.tx, HostPacket::foreign(&first).raw()).returned,
+                1
+            );
+            let (packet, mut frame) = receive(&mut a.rx);
+            assert_eq!(u32::from(frame.data_ofs), HEADROOM);
+            frame.data_ofs = frame.data_ofs.wrapping_add_signed(by as i16);
+            frame.size = frame.size.wrapping_add_signed(-by);
+            host::set_frame(packet, frame);
+            let byte = |i: u32| (i * 7 + round as u32) as u8;
+            let sent: Vec<u8> = (0..frame.size).map(byte).collect();
             // SAFETY: inside the buffer, which is ours as long as the packet is.
-            unsafe { data.copy_from(sent.as_ptr(), sent.len()) };
-            send(&mut a.tx, desc.packet, data, size as u32);
-            zero_copy += u64::from((offset as u32).is_multiple_of(alignment));
+            unsafe {
+                let data = frame.base.add(frame.data_ofs.into());
+                data.copy_from(sent.as_ptr(), sent.len());
+            }
+            assert_eq!(send(&mut a.tx, packet).returned, 0);
+            zero_copy += u64::from(u32::from(frame.data_ofs).is_multiple_of(alignment));
 
-            let desc = receive(&mut b.rx);
-            assert_eq!(desc.size, sent.len() as u32);
+            let (packet, frame) = receive(&mut b.rx);
+            assert_eq!(frame.size, sent.len() as u32);
             // SAFETY: inside the buffer of a packet in flight.
             let got = unsafe {
-                std::slice::from_raw_parts(desc.base.add(desc.data_ofs.into()), sent.len())
+                std::slice::from_raw_parts(frame.base.add(frame.data_ofs.into()), sent.len())
             };
             assert_eq!(got, sent, "alignment {alignment}, moved by {by}");
             // SAFETY: in flight, and nobody else has it.
-            pool::free(unsafe { pool::Packet::from_raw(desc.packet) }.unwrap());
+            assert!(unsafe { pool::free_raw(packet) });
         }
         let counters = a.tx.counters();
         assert_eq!(counters.zero_copy.get(), zero_copy, "alignment {alignment}");

@@ -11,8 +11,10 @@
 
 /* Stand-ins for structs of Open vSwitch. */
 struct dp_packet {
-    char source;
-    char fields[299];
+    uint64_t fields[20];
+    struct netmap_frame frame;
+    uint32_t flow_mark;
+    uint8_t source;
 };
 
 struct smap {
@@ -27,10 +29,10 @@ struct netdev_rxq {
 enum { BURST = 32, NETMAP_SOURCE = 7 };
 
 /* Layouts that C code relies on. */
-_Static_assert(sizeof(struct netmap_rx_desc) == 24, "rx descriptor");
-_Static_assert(sizeof(struct netmap_tx_desc) == 24, "tx descriptor");
-_Static_assert(offsetof(struct netmap_rx_desc, size) == 20, "rx size");
-_Static_assert(offsetof(struct netmap_tx_desc, size) == 16, "tx size");
+_Static_assert(sizeof(struct netmap_frame) == 16, "frame");
+_Static_assert(offsetof(struct netmap_frame, allocated) == 8, "frame allocated");
+_Static_assert(offsetof(struct netmap_frame, data_ofs) == 10, "frame data_ofs");
+_Static_assert(offsetof(struct netmap_frame, size) == 12, "frame size");
 
 static int n_failed;
 static int n_packets;
@@ -107,18 +109,19 @@ open_port(const char *name, const char *source, int expected)
 static size_t
 forward(struct netmap_port *from, struct netmap_port *to, size_t max)
 {
-    struct netmap_rx_desc rx[BURST];
-    struct netmap_tx_desc tx[BURST];
-    size_t n = netmap_rxq_recv(netmap_port_rxq(from, 0), rx, max);
+    uint8_t bytes[60] = "\xff\xff\xff\xff\xff\xff";
+    struct dp_packet foreign = { .frame = { .base = bytes, .size = sizeof bytes } };
+    struct dp_packet *packets[BURST + 1];
+    size_t n = netmap_rxq_recv(netmap_port_rxq(from, 0), packets, max);
+    size_t n_returned = 99;
 
     for (size_t i = 0; i < n; i++) {
-        check(((struct dp_packet *) rx[i].packet)->source == NETMAP_SOURCE,
-              "packets are initialised");
-        tx[i].packet = rx[i].packet;
-        tx[i].data = rx[i].base + rx[i].data_ofs;
-        tx[i].size = rx[i].size;
+        check(packets[i]->source == NETMAP_SOURCE, "packets are initialised");
     }
-    check(netmap_port_send(to, 0, tx, n, false) == n, "all frames are sent");
+    packets[n] = &foreign;
+    check(netmap_port_send(to, 0, packets, n + 1, &n_returned, false) == n + 1,
+          "all frames are sent");
+    check(n_returned == 1 && packets[0] == &foreign, "what is not the library's is returned");
     return n;
 }
 
@@ -150,7 +153,12 @@ find_key(const char *key, const char *value, void *search_)
 static void
 test_setup(void)
 {
-    struct netmap_host host = { .dp_packet_size = sizeof(struct dp_packet) };
+    struct netmap_host host = {
+        .dp_packet_size = sizeof(struct dp_packet),
+        .frame_ofs = offsetof(struct dp_packet, frame),
+        .source_ofs = offsetof(struct dp_packet, source),
+        .source = NETMAP_SOURCE,
+    };
     struct smap off = { .key = { "netmap-init" }, .value = { "false" } };
     struct smap on = {
         .key = { "netmap-init", "netmap-nextrabufs", "rxsync-intval" },
@@ -165,6 +173,9 @@ test_setup(void)
     host.register_class = register_class;
     host.rxq_handle = rxq_handle;
     host.log = log_message;
+    host.frame_ofs = sizeof(struct dp_packet) - sizeof(struct netmap_frame) + 8;
+    check(netmap_host_attach(&host) == EINVAL, "a frame that is not inside a packet");
+    host.frame_ofs = offsetof(struct dp_packet, frame);
     check(netmap_host_attach(&host) == 0, "a complete host");
     check(netmap_host_attach(&host) == EEXIST, "a second host");
 
@@ -197,7 +208,7 @@ test_forward(void)
     struct netmap_port *b = open_port("netmap:x}1", NULL, 0);
     struct netdev_rxq rxq = { netmap_port_rxq(source, 0) };
     struct netdev_rxq other_type = { NULL };
-    struct netmap_rx_desc rx[BURST];
+    struct dp_packet *rx[BURST + 1];
     struct netmap_stats stats;
     struct search counter = { "txq0_zero_copy", 0, 0 };
     struct search key = { "engine", 0, 0 };
@@ -208,23 +219,26 @@ test_forward(void)
     netmap_init_port(NULL);
     check(forward(source, a, BURST) == BURST, "a burst into the pipe");
     check(netmap_rxq_recv(netmap_port_rxq(b, 0), rx, BURST) == BURST, "a burst out of it");
-    check(rx[0].size == 64 && rx[0].data_ofs >= 128, "frames with headroom");
-    check(rx[0].base[rx[0].data_ofs + 12] == 0x08, "an IPv4 frame");
+    check(rx[0]->frame.size == 64 && rx[0]->frame.data_ofs >= 128, "frames with headroom");
+    check(rx[0]->frame.base[rx[0]->frame.data_ofs + 12] == 0x08, "an IPv4 frame");
+    check(netmap_rxq_recv(netmap_port_rxq(b, 0), rx + BURST, 1) == 1, "one more");
+    check(rx[BURST]->frame.size == 60, "which was copied");
+    netmap_free_packet(rx[BURST]);
 
     /* The fate of packets in flight: one resized, one freed twice, the rest after the close. */
-    netmap_packet_moved(rx[0].packet, malloc(100));
-    netmap_free_packet(rx[0].packet);
-    netmap_free_packet(rx[1].packet);
-    netmap_free_packet(rx[1].packet);
+    netmap_packet_moved(rx[0], malloc(100));
+    netmap_free_packet(rx[0]);
+    netmap_free_packet(rx[1]);
+    netmap_free_packet(rx[1]);
     check(strstr(last_log, "twice") != NULL, "a double free is noticed");
     netmap_free_packet(NULL);
 
     check(!netmap_port_get_stats(b, &stats), "stats");
-    check(stats.rx_packets == BURST && stats.rx_bytes == 64 * BURST, "received is counted");
+    check(stats.rx_packets == BURST + 1 && stats.rx_bytes == 64 * BURST + 60, "received is counted");
     check(!netmap_port_get_stats(a, &stats), "stats");
-    check(stats.tx_packets == BURST && !stats.tx_dropped, "sent is counted");
+    check(stats.tx_packets == BURST + 1 && !stats.tx_dropped, "sent is counted");
     netmap_port_counters(a, find_counter, &counter);
-    check(counter.found == 1 && counter.value == BURST, "nothing was copied");
+    check(counter.found == 1 && counter.value == BURST, "no other was copied");
     netmap_port_status(a, find_key, &key);
     check(key.found == 1, "the status names the engine");
 
@@ -243,7 +257,7 @@ test_forward(void)
           && !strstr(text, "UNBALANCED"), "packets outlive their ports");
     netmap_string_free(text);
     for (int i = 2; i < BURST; i++) {
-        netmap_free_packet(rx[i].packet);
+        netmap_free_packet(rx[i]);
     }
     netmap_flush_thread();
     text = netmap_show();
@@ -291,7 +305,7 @@ test_errors(void)
     check(netmap_port_open(&config, &none, NULL, 0) == EINVAL, "no room for a message");
     check(netmap_port_open(NULL, &none, small, sizeof small) == EINVAL, "no config");
     check(netmap_rxq_recv(NULL, NULL, 1) == 0, "no queue");
-    check(netmap_port_send(NULL, 0, NULL, 0, true) == 0, "no port");
+    check(netmap_port_send(NULL, 0, NULL, 0, NULL, true) == 0, "no port");
     check(netmap_port_get_stats(NULL, NULL) == EINVAL, "no port, no stats");
 }
 

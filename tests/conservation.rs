@@ -4,17 +4,18 @@
 
 use std::collections::HashSet;
 use std::ffi::c_void;
-use std::mem::MaybeUninit;
 use std::sync::Mutex;
 
 use ovs_netmap::config::{self, Config, EngineChoice};
 use ovs_netmap::engine::{self, OpenRequest};
-use ovs_netmap::frames::{TxDesc, TxDescs};
-use ovs_netmap::pool::{self, PacketLayout};
+use ovs_netmap::pool::{self, Frame};
 use ovs_netmap::port::{Port, PortConfig};
-use ovs_netmap::rx::RxDesc;
 use ovs_netmap::show::show;
 use proptest::prelude::*;
+
+mod host;
+
+use host::HostPacket;
 
 const NAMES: [&str; 5] = ["netmap:a{1", "netmap:a}1", "netmap:b{1", "null:0", "null:1"];
 
@@ -62,7 +63,7 @@ fn op() -> impl Strategy<Value = Op> {
 #[derive(Default)]
 struct World {
     ports: [Option<Port>; NAMES.len()],
-    held: Vec<RxDesc>,
+    held: Vec<*mut c_void>,
 }
 
 /// Carries packets to another thread.
@@ -104,58 +105,63 @@ impl World {
 
     fn take(&mut self, n: usize) -> Packets {
         let n = n.min(self.held.len());
-        Packets(self.held.drain(..n).map(|desc| desc.packet).collect())
+        Packets(self.held.drain(..n).collect())
     }
 
     #[allow(unsafe_code)]
     fn recv(&mut self, p: usize, n: usize) {
         let Some(port) = &self.ports[p] else { return };
-        let mut descs = [const { MaybeUninit::<RxDesc>::uninit() }; 32];
         // SAFETY: this thread alone uses the port.
-        let n = unsafe { port.rxqs()[0].alone(|queue| queue.recv(&mut descs[..n])) };
-        // SAFETY: `recv` wrote the first `n`.
-        let descs = descs[..n].iter().map(|desc| unsafe { desc.assume_init() });
-        self.held.extend(descs);
+        let packets = unsafe { port.rxqs()[0].alone(|queue| host::recv(queue, n)) };
+        self.held.extend(packets);
     }
 
+    /// Sends packets that are held, and some of others between them: these are given back.
     #[allow(unsafe_code)]
     fn send(&mut self, p: usize, packets: usize, push: bool) {
         let Some(port) = &self.ports[p] else { return };
         let n = packets.min(self.held.len());
-        // A pushed header moves the start of the frame, as OVS does it.
-        let start = |desc: &RxDesc| desc.data_ofs as usize - if push { 4 } else { 0 };
-        let descs: Vec<_> = self
-            .held
-            .drain(..n)
-            .map(|desc| TxDesc {
-                packet: desc.packet,
-                data: desc.base.wrapping_add(start(&desc)).cast(),
-                size: desc.size,
-            })
-            .collect();
-        // SAFETY: the packets are ours and their bytes lie in their buffers; one thread.
-        unsafe { port.txqs()[0].alone(|queue| queue.send(TxDescs::new(&descs))) };
+        let mut foreign = HostPacket::foreign(&[0x5a; 60]);
+        let mut burst = Vec::new();
+        for (i, packet) in self.held.drain(..n).enumerate() {
+            let mut frame = host::frame_of(packet);
+            if push {
+                // A pushed header moves the start of the frame, as OVS does it.
+                frame.data_ofs -= 4;
+                host::set_frame(packet, frame);
+            }
+            burst.push(packet);
+            if i % 7 == 5 {
+                burst.push(foreign.raw());
+            }
+        }
+        let others = burst.len() - n;
+        // SAFETY: one thread.
+        let sent = unsafe { port.txqs()[0].alone(|queue| host::send(queue, &mut burst)) };
+        assert_eq!(sent.returned, others);
+        assert!(
+            burst[..others]
+                .iter()
+                .all(|&packet| packet == foreign.raw())
+        );
     }
 
     #[allow(unsafe_code)]
     fn send_foreign(&mut self, p: usize, frames: usize, len: usize) {
         let Some(port) = &self.ports[p] else { return };
         let bytes = vec![0x5a_u8; len];
-        let desc = TxDesc {
-            packet: std::ptr::null_mut(),
-            data: bytes.as_ptr().cast(),
-            size: len as u32,
-        };
-        let descs = vec![desc; frames];
-        // SAFETY: no packets, and the bytes outlive the call; one thread.
-        unsafe { port.txqs()[0].locked(|queue| queue.send(TxDescs::new(&descs))) };
+        let mut packet = HostPacket::foreign(&bytes);
+        let mut burst = vec![packet.raw(); frames];
+        // SAFETY: one thread.
+        let sent = unsafe { port.txqs()[0].locked(|queue| host::send(queue, &mut burst)) };
+        assert_eq!(sent.returned, frames);
     }
 
     /// Every buffer is somewhere, and no two packets of OVS have the same one.
     fn check(&self) {
         let text = show();
         assert!(!text.contains("UNBALANCED"), "{text}");
-        let bases: HashSet<_> = self.held.iter().map(|desc| desc.base).collect();
+        let bases: HashSet<_> = self.held.iter().map(|&p| host::frame_of(p).base).collect();
         assert_eq!(bases.len(), self.held.len(), "a buffer is in two packets");
         let in_flight: usize = pool::pools().iter().map(|p| p.census().in_flight).sum();
         assert_eq!(in_flight, self.held.len());
@@ -170,10 +176,7 @@ fn open(name: &str) -> ovs_netmap::error::Result<Port> {
         n_txq: 1,
         rxsync_interval_us: Some(0),
         null_source: None,
-        packet: PacketLayout {
-            size: 300,
-            init: |_| {},
-        },
+        packet: host::layout(),
     })
 }
 
@@ -240,7 +243,6 @@ fn threads_lose_nothing() {
 
 #[allow(unsafe_code)]
 fn forward_and_swap(port: &Port, i: usize, mailbox: &Mutex<Vec<Packets>>) {
-    let mut descs = [const { MaybeUninit::<RxDesc>::uninit() }; 32];
     for round in 0..3000 {
         if round % 500 == i {
             port.state().pool().attach_thread();
@@ -249,29 +251,20 @@ fn forward_and_swap(port: &Port, i: usize, mailbox: &Mutex<Vec<Packets>>) {
             pool::flush_thread();
         }
         // SAFETY: each thread has a port of its own.
-        let n = unsafe { port.rxqs()[0].alone(|queue| queue.recv(&mut descs)) };
-        // SAFETY: `recv` wrote the first `n`.
-        let got = descs[..n].iter().map(|desc| unsafe { desc.assume_init() });
+        let mut got = unsafe { port.rxqs()[0].alone(|queue| host::recv(queue, 32)) };
         match round % 4 {
             0 => {
                 // Leave these to another thread, and free what one left before.
                 let mut mailbox = mailbox.lock().unwrap();
                 let theirs = (mailbox.len() > 2).then(|| mailbox.remove(0));
-                mailbox.push(Packets(got.map(|desc| desc.packet).collect()));
+                mailbox.push(Packets(got));
                 drop(mailbox);
                 theirs.into_iter().for_each(free);
             }
-            1 => free(Packets(got.map(|desc| desc.packet).collect())),
+            1 => free(Packets(got)),
             _ => {
-                let descs: Vec<_> = got
-                    .map(|desc| TxDesc {
-                        packet: desc.packet,
-                        data: desc.base.wrapping_add(desc.data_ofs as usize).cast(),
-                        size: desc.size,
-                    })
-                    .collect();
-                // SAFETY: the packets are ours; each thread has a port of its own.
-                unsafe { port.txqs()[0].alone(|queue| queue.send(TxDescs::new(&descs))) };
+                // SAFETY: each thread has a port of its own.
+                unsafe { port.txqs()[0].alone(|queue| host::send(queue, &mut got)) };
             }
         }
     }
@@ -287,15 +280,21 @@ fn moved_packets_are_copied_and_come_back() {
     for op in [Op::Open(0), Op::Open(1), Op::Open(3), Op::Recv(3, 4)] {
         world.run(&op);
     }
-    for desc in &mut world.held {
+    for &packet in &world.held {
         // SAFETY: malloc memory that the packet takes over.
-        unsafe {
+        let base = unsafe {
             let memory = libc::malloc(256).cast::<u8>();
             memory.write_bytes(0xab, 256);
-            pool::Packet::moved_to(desc.packet, memory.cast());
-            desc.base = memory;
-            (desc.data_ofs, desc.size) = (10, 200);
-        }
+            pool::Packet::moved_to(packet, memory.cast());
+            memory
+        };
+        let frame = Frame {
+            base,
+            allocated: 256,
+            data_ofs: 10,
+            size: 200,
+        };
+        host::set_frame(packet, frame);
     }
     world.run(&Op::Send {
         port: 0,
@@ -305,10 +304,11 @@ fn moved_packets_are_copied_and_come_back() {
     world.run(&Op::Recv(1, 32));
     world.check();
     assert_eq!(world.held.len(), 4);
-    for desc in &world.held {
-        assert_eq!((desc.size, desc.data_ofs), (200, 256));
+    for &packet in &world.held {
+        let frame = host::frame_of(packet);
+        assert_eq!((frame.size, frame.data_ofs), (200, 256));
         // SAFETY: the frame lies in the packet's buffer, and nobody writes it now.
-        let bytes = unsafe { std::slice::from_raw_parts(desc.base.add(256), 200) };
+        let bytes = unsafe { std::slice::from_raw_parts(frame.base.add(256), 200) };
         assert!(bytes.iter().all(|&b| b == 0xab));
     }
     let copied = world.ports[0].as_ref().unwrap().state().counters();
@@ -327,7 +327,7 @@ fn between_regions_frames_are_copied() {
     });
     let mut world = World::default();
     world.run(&Op::Open(3));
-    // 2048 slots and twice 96 packets each: one pipe a region, beside the null port's 352 buffers.
+    // 2048 slots and twice 96 packets each: one pipe a region, beside the null port's 224 buffers.
     world.run(&Op::Open(0));
     world.run(&Op::Open(2));
     let region = |p: usize| world.ports[p].as_ref().unwrap().state().pool().id();
@@ -373,16 +373,11 @@ fn frames_over_several_slots() {
     let (mut from, mut to) = (open("netmap:f{1"), open("netmap:f}1"));
     let region = Arc::clone(&from.region);
     let mut out = from.rings[0].tx.take().unwrap();
-    let pool = pool::Pool::of(&region).unwrap();
-    let packet = PacketLayout {
-        size: 300,
-        init: |_| {},
-    };
+    let pool = pool::Pool::of(&region, host::layout()).unwrap();
     let brought = to.extra.len();
-    pool.port_opened(std::mem::take(&mut to.extra), packet);
+    pool.port_opened(std::mem::take(&mut to.extra));
     let mut rx = RxQueue::new(Arc::clone(&pool));
     let counters = rx.add_ring(to.rings[0].rx.take().unwrap(), &Interval::new(0));
-    let mut descs = [const { MaybeUninit::<RxDesc>::uninit() }; 32];
 
     // Lengths of the slots of each frame, and whether the frame arrives.
     let frames: [(&[u16], bool); 7] = [
@@ -405,7 +400,7 @@ fn frames_over_several_slots() {
                 // All but the last slot first: nothing is received until the frame is complete.
                 batch.commit();
                 out.sync().unwrap();
-                assert_eq!(rx.recv(&mut descs), 0);
+                assert!(host::recv(&mut rx, 32).is_empty());
                 batch = out.ring.batch().unwrap();
             }
             let mut slot = batch.slot(0);
@@ -424,19 +419,18 @@ fn frames_over_several_slots() {
         }
         batch.commit();
         out.sync().unwrap();
-        let received = rx.recv(&mut descs);
-        assert_eq!(received, arrives as usize, "{lens:?}");
-        if arrives {
-            // SAFETY: `recv` wrote one, whose bytes lie in its buffer.
+        let received = host::recv(&mut rx, 32);
+        assert_eq!(received.len(), arrives as usize, "{lens:?}");
+        for packet in received {
+            let frame = host::frame_of(packet);
+            assert_eq!(frame.size as usize, whole.len());
+            // SAFETY: they lie in the packet's buffer, and nobody writes them now.
             let bytes = unsafe {
-                let desc = descs[0].assume_init();
-                assert_eq!(desc.size as usize, whole.len());
-                let data = desc.base.add(desc.data_ofs as usize);
-                let bytes = std::slice::from_raw_parts(data, desc.size as usize).to_vec();
-                assert!(pool::free_raw(desc.packet));
-                bytes
+                let data = frame.base.add(frame.data_ofs as usize);
+                std::slice::from_raw_parts(data, whole.len())
             };
             assert_eq!(bytes, whole);
+            free(Packets(vec![packet]));
         }
     }
     assert_eq!(counters.too_long.get(), 2);

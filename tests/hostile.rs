@@ -6,7 +6,6 @@
 //!
 //! `HOSTILE_SECONDS` is how long it runs (default 2). Meant to be run under AddressSanitizer, too.
 
-use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -14,13 +13,14 @@ use std::time::{Duration, Instant};
 use ovs_netmap::config::EngineChoice;
 use ovs_netmap::counters::{RxCounters, TxCounters};
 use ovs_netmap::engine::{self, OpenRequest, Opened};
-use ovs_netmap::frames::{TxDesc, TxDescs};
 use ovs_netmap::name::PortName;
-use ovs_netmap::pool::{self, PacketLayout, Pool};
+use ovs_netmap::pool::{self, Pool};
 use ovs_netmap::ring::{Ring, SLOTS_OFFSET};
-use ovs_netmap::rx::{RxDesc, RxQueue};
+use ovs_netmap::rx::RxQueue;
 use ovs_netmap::throttle::Interval;
 use ovs_netmap::tx::TxQueue;
+
+mod host;
 
 /// A small generator (xorshift64*, Vigna 2016), so that a run can be repeated.
 struct Random(u64);
@@ -98,13 +98,9 @@ fn open(name: &str, targets: &mut Vec<Ring>) -> Victim {
         extra,
         port,
     } = engine::open(EngineChoice::Userspace, &request).unwrap();
-    let pool = Pool::of(&region).unwrap();
+    let pool = Pool::of(&region, host::layout()).unwrap();
     let brought = extra.len();
-    let packet = PacketLayout {
-        size: 300,
-        init: |_| {},
-    };
-    pool.port_opened(extra, packet);
+    pool.port_opened(extra);
     let pair = rings.remove(0);
     let (rx_ring, tx_ring) = (pair.rx.unwrap(), pair.tx.unwrap());
     targets.extend([rx_ring.ring.other_side(), tx_ring.ring.other_side()]);
@@ -130,36 +126,25 @@ fn open(name: &str, targets: &mut Vec<Ring>) -> Victim {
 /// Forwards until told to stop, reading each frame and writing a header in front of it, as OVS may.
 #[allow(unsafe_code)]
 fn forward(rx: &mut RxQueue, tx: &mut TxQueue, stop: &AtomicBool) -> u64 {
-    let mut descs = [const { MaybeUninit::<RxDesc>::uninit() }; 32];
     let mut sum = 0;
     rx.pool().attach_thread();
     while !stop.load(Ordering::Relaxed) {
-        let n = rx.recv(&mut descs);
-        // SAFETY: `recv` wrote the first `n`.
-        let got = descs[..n].iter().map(|desc| unsafe { desc.assume_init() });
-        let out: Vec<_> = got
-            .map(|desc| {
-                assert!(desc.data_ofs as u32 + desc.size <= desc.allocated as u32);
-                let data = desc.base.wrapping_add(desc.data_ofs as usize);
-                // SAFETY: the frame lies in its buffer, as just asserted; that is the point.
-                unsafe {
-                    for i in 0..desc.size as usize {
-                        sum += data.add(i).read_volatile() as u64;
-                    }
-                    desc.base.write_volatile(0x55);
-                    desc.base
-                        .add(desc.allocated as usize - 1)
-                        .write_volatile(0x55);
+        let mut packets = host::recv(rx, 32);
+        for &packet in &packets {
+            let frame = host::frame_of(packet);
+            assert!(frame.data_ofs as u32 + frame.size <= frame.allocated as u32);
+            let data = frame.base.wrapping_add(frame.data_ofs as usize);
+            // SAFETY: the frame lies in its buffer, as just asserted; that is the point.
+            unsafe {
+                for i in 0..frame.size as usize {
+                    sum += data.add(i).read_volatile() as u64;
                 }
-                TxDesc {
-                    packet: desc.packet,
-                    data: data.cast(),
-                    size: desc.size,
-                }
-            })
-            .collect();
-        // SAFETY: the packets are ours and their bytes lie in their buffers.
-        tx.send(unsafe { TxDescs::new(&out) });
+                frame.base.write_volatile(0x55);
+                let last = frame.base.add(frame.allocated as usize - 1);
+                last.write_volatile(0x55);
+            }
+        }
+        assert_eq!(host::send(tx, &mut packets).returned, 0);
     }
     pool::flush_thread();
     sum

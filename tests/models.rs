@@ -10,16 +10,19 @@
 
 use std::collections::BTreeSet;
 use std::ffi::c_void;
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ovs_netmap::index::{BufIdx, OwnedBuf, Owner};
-use ovs_netmap::pool::{self, Packet, PacketLayout, Pool};
+use ovs_netmap::pool::{self, Frame, Hand, Packet, Pool};
 use ovs_netmap::region::{Backing, Region};
 use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler};
 use shuttle::sync::mpsc;
 use shuttle::{Config, Runner, thread};
+
+mod host;
 
 /// Runs of each larger model: at random, and with few changes of thread at random places
 /// (S. Burckhardt et al., "A Randomized Scheduler with Probabilistic Guarantees of Finding Bugs",
@@ -153,7 +156,7 @@ struct Port {
 impl Port {
     /// A port that brings the buffers `first..first + n` of those it can bring.
     fn open(region: &Arc<Region>, kernel: &Arc<Kernel>, first: u32, n: u32) -> Port {
-        let pool = Pool::of(region).expect("a place in the table");
+        let pool = Pool::of(region, host::layout()).expect("a place in the table");
         let idxs = (first..first + n).map(|i| BufIdx(BufIdx::FIRST_VALID + i));
         let bufs: Vec<_> = idxs
             .map(|idx| {
@@ -161,11 +164,7 @@ impl Port {
                 region.claim(idx, Owner::OUTSIDE).expect("a free buffer")
             })
             .collect();
-        let packet = PacketLayout {
-            size: 8,
-            init: |_| {},
-        };
-        pool.port_opened(bufs, packet);
+        pool.port_opened(bufs);
         Port {
             pool,
             kernel: Arc::clone(kernel),
@@ -210,14 +209,25 @@ unsafe impl Send for InHand {}
 impl User {
     /// Takes `n` packets, or as many as there are.
     fn take(&mut self, n: usize) -> usize {
-        let mut hand = Vec::new();
-        self.pool.take(&mut hand, n);
-        let taken = hand.len();
-        for packet in hand {
-            assert_eq!(packet.pool_id(), self.pool.id());
-            self.held.push(InHand::new(packet.into_raw(), &self.kernel));
+        let mut array = vec![MaybeUninit::uninit(); n];
+        let mut hand = Hand::new(&self.pool, &mut array);
+        let ready = hand.fill(n);
+        let frame = Frame {
+            base: std::ptr::null_mut(),
+            allocated: 0,
+            data_ofs: 0,
+            size: 0,
+        };
+        hand.ready().for_each(|packet| packet.launch(frame));
+        hand.give(ready);
+        drop(hand);
+        for packet in &array[..ready] {
+            // SAFETY: these were given.
+            #[allow(unsafe_code)]
+            let packet = unsafe { packet.assume_init() };
+            self.held.push(InHand::new(packet, &self.kernel));
         }
-        taken
+        ready
     }
 
     fn free(&mut self, n: usize) {

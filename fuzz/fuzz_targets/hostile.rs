@@ -7,22 +7,26 @@
 #![no_main]
 
 use std::collections::HashSet;
-use std::mem::MaybeUninit;
+use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use libfuzzer_sys::fuzz_target;
 use ovs_netmap::config::EngineChoice;
 use ovs_netmap::engine::{self, EnginePort, OpenRequest, Opened};
-use ovs_netmap::frames::{TxDesc, TxDescs};
 use ovs_netmap::index::BufIdx;
 use ovs_netmap::name::PortName;
-use ovs_netmap::pool::{self, Packet, PacketLayout, Pool};
+use ovs_netmap::pool::{self, Packet, Pool};
 use ovs_netmap::region::Region;
 use ovs_netmap::ring::{Ring, SLOTS_OFFSET};
-use ovs_netmap::rx::{RxDesc, RxQueue};
+use ovs_netmap::rx::RxQueue;
 use ovs_netmap::throttle::Interval;
 use ovs_netmap::tx::TxQueue;
+
+#[path = "../../tests/host/mod.rs"]
+mod host;
+
+use host::HostPacket;
 
 const NAMES: [&str; 3] = ["null:0", "netmap:x{1", "netmap:x}1"];
 const BUF_SIZE: u32 = 2048;
@@ -86,13 +90,9 @@ impl Victim {
             extra,
             port,
         } = opened.expect("buffers enough");
-        let pool = Pool::of(&region).expect("a free place");
+        let pool = Pool::of(&region, host::layout()).expect("a free place");
         let brought = extra.len();
-        let packet = PacketLayout {
-            size: 300,
-            init: |_| {},
-        };
-        pool.port_opened(extra, packet);
+        pool.port_opened(extra);
         let pair = rings.remove(0);
         let (rx_ring, tx_ring) = (pair.rx.expect("rx"), pair.tx.expect("tx"));
         let targets = [rx_ring.ring.other_side(), tx_ring.ring.other_side()];
@@ -139,7 +139,7 @@ fn assert_balanced(region: &Region, pool: &Pool) {
 #[derive(Default)]
 struct World {
     ports: [Option<Victim>; NAMES.len()],
-    held: Vec<RxDesc>,
+    held: Vec<*mut c_void>,
 }
 
 impl World {
@@ -172,51 +172,44 @@ impl World {
         let Some(port) = &mut self.ports[p] else {
             return;
         };
-        let mut descs = [const { MaybeUninit::<RxDesc>::uninit() }; 32];
-        let n = port.rx.recv(&mut descs[..n]);
-        for desc in &descs[..n] {
-            // SAFETY: `recv` wrote the first `n`.
-            let desc = unsafe { desc.assume_init() };
-            assert_eq!(desc.allocated as u32, BUF_SIZE);
-            assert!(desc.data_ofs as u32 + desc.size <= BUF_SIZE && desc.size > 0);
+        for packet in host::recv(&mut port.rx, n) {
+            let frame = host::frame_of(packet);
+            assert_eq!(frame.allocated as u32, BUF_SIZE);
+            assert!(frame.data_ofs as u32 + frame.size <= BUF_SIZE && frame.size > 0);
             // SAFETY: the packet was just received.
-            let buf = unsafe { Packet::buf_in_flight(desc.packet) }.expect("a packet");
+            let buf = unsafe { Packet::buf_in_flight(packet) }.expect("a packet");
             assert!(buf.0 >= BufIdx::FIRST_VALID);
             let base = port.region.base_of_idx(buf);
-            assert_eq!(base.map(|base| base.as_ptr()), Some(desc.base));
+            assert_eq!(base.map(|base| base.as_ptr()), Some(frame.base));
             // SAFETY: the whole buffer is the packet's, as just asserted.
-            unsafe { desc.base.write_bytes(0x55, desc.allocated as usize) };
-            self.held.push(desc);
+            unsafe { frame.base.write_bytes(0x55, frame.allocated as usize) };
+            self.held.push(packet);
         }
-        let bases: HashSet<_> = self.held.iter().map(|desc| desc.base).collect();
+        let base = |&packet: &*mut c_void| host::frame_of(packet).base;
+        let bases: HashSet<_> = self.held.iter().map(base).collect();
         assert_eq!(bases.len(), self.held.len(), "a buffer is in two packets");
     }
 
-    #[allow(unsafe_code)]
     fn send(&mut self, p: usize, n: usize, push: u8) {
         let Some(port) = &mut self.ports[p] else {
             return;
         };
         let n = n.min(self.held.len());
-        let descs: Vec<_> = self.held.drain(..n).collect();
-        let descs: Vec<_> = descs
-            .iter()
-            .map(|desc| {
-                // Headers pushed, as far as there is room, or popped.
-                let room = (desc.data_ofs as u32).min(push as u32);
-                let (start, size) = match push % 2 {
-                    0 => (desc.data_ofs as u32 - room, desc.size + room),
-                    _ => (desc.data_ofs as u32 + desc.size / 2, desc.size / 2),
-                };
-                TxDesc {
-                    packet: desc.packet,
-                    data: desc.base.wrapping_add(start as usize).cast(),
-                    size,
-                }
-            })
-            .collect();
-        // SAFETY: the packets are ours and their bytes lie in their buffers.
-        port.tx.send(unsafe { TxDescs::new(&descs) });
+        let mut packets: Vec<_> = self.held.drain(..n).collect();
+        for &packet in &packets {
+            // Headers pushed, as far as there is room, or popped.
+            let mut frame = host::frame_of(packet);
+            let room = frame.data_ofs.min(push as u16);
+            if push % 2 == 0 {
+                frame.data_ofs -= room;
+                frame.size += room as u32;
+            } else {
+                frame.data_ofs += frame.size as u16 / 2;
+                frame.size /= 2;
+            }
+            host::set_frame(packet, frame);
+        }
+        assert_eq!(host::send(&mut port.tx, &mut packets).returned, 0);
     }
 
     fn free(&mut self, n: usize) {
@@ -226,17 +219,17 @@ impl World {
 
     /// Frees from a thread without a cache.
     fn free_on_thread(&mut self, n: usize) {
-        struct Descs(Vec<RxDesc>);
+        struct Packets(Vec<*mut c_void>);
         // SAFETY: a packet in flight belongs to whoever has it.
         #[allow(unsafe_code)]
-        unsafe impl Send for Descs {}
+        unsafe impl Send for Packets {}
 
         let n = n.min(self.held.len());
-        let descs = Descs(self.held.drain(..n).collect());
+        let packets = Packets(self.held.drain(..n).collect());
         if n > 0 {
             let work = move || {
-                let descs = descs;
-                descs.0.into_iter().for_each(free);
+                let packets = packets;
+                packets.0.into_iter().for_each(free);
             };
             std::thread::spawn(work).join().expect("no panic");
         }
@@ -244,22 +237,16 @@ impl World {
 }
 
 #[allow(unsafe_code)]
-fn free(desc: RxDesc) {
+fn free(packet: *mut c_void) {
     // SAFETY: from `recv`, and freed once.
-    assert!(unsafe { pool::free_raw(desc.packet) });
+    assert!(unsafe { pool::free_raw(packet) });
 }
 
-#[allow(unsafe_code)]
 fn send_foreign(port: &mut Victim, n: usize, len: usize) {
     let bytes = vec![0xaa_u8; len];
-    let desc = TxDesc {
-        packet: std::ptr::null_mut(),
-        data: bytes.as_ptr().cast(),
-        size: len as u32,
-    };
-    let descs = vec![desc; n];
-    // SAFETY: no packets, and the bytes outlive the call.
-    port.tx.send(unsafe { TxDescs::new(&descs) });
+    let mut packet = HostPacket::foreign(&bytes);
+    let sent = host::send(&mut port.tx, &mut vec![packet.raw(); n]);
+    assert_eq!(sent.returned, n);
 }
 
 /// Writes one word, of the header or of a slot near either end of the ring.

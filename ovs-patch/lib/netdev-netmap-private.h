@@ -17,8 +17,9 @@
 #ifndef NETDEV_NETMAP_PRIVATE_H
 #define NETDEV_NETMAP_PRIVATE_H 1
 
-/* Shared by netdev-netmap.c and netdev-netmap-link.c only. */
+/* Shared by netdev-netmap.c, netdev-netmap-link.c and netmap.c only. */
 
+#include "dp-packet.h"
 #include "netdev-netmap.h"
 #include "netdev-provider.h"
 #include "netmap.h"
@@ -56,6 +57,35 @@ struct netdev_netmap {
     struct netmap_stats old_stats OVS_GUARDED; /* Of ports closed before. */
     uint64_t old_resets OVS_GUARDED;    /* Likewise, carrier resets. */
 };
+
+/* The library reads and writes a struct netmap_frame in each packet.  It is
+ * the first members of struct dp_packet.  With DPDK, whose mbuf is another
+ * thing, it is in the room of the metadata, which has no content when a packet
+ * is received and is not needed any more when it is sent. */
+#ifdef DPDK_NETDEV
+enum { NETMAP_FRAME_OFS = offsetof(struct dp_packet, data) };
+#else
+enum { NETMAP_FRAME_OFS = offsetof(struct dp_packet, base_) };
+
+#define ASSERT_FRAME_MEMBER(FRAME_MEMBER, PACKET_MEMBER)                  \
+    BUILD_ASSERT_DECL(NETMAP_FRAME_OFS                                    \
+                      + offsetof(struct netmap_frame, FRAME_MEMBER)       \
+                      == offsetof(struct dp_packet, PACKET_MEMBER)        \
+                      && MEMBER_SIZEOF(struct netmap_frame, FRAME_MEMBER) \
+                         == MEMBER_SIZEOF(struct dp_packet, PACKET_MEMBER))
+ASSERT_FRAME_MEMBER(base, base_);
+ASSERT_FRAME_MEMBER(allocated, allocated_);
+ASSERT_FRAME_MEMBER(data_ofs, data_ofs);
+ASSERT_FRAME_MEMBER(size, size_);
+#undef ASSERT_FRAME_MEMBER
+#endif
+
+static inline struct netmap_frame *
+netdev_netmap_frame(struct dp_packet *packet)
+{
+    return ALIGNED_CAST(struct netmap_frame *,
+                        (char *) packet + NETMAP_FRAME_OFS);
+}
 
 static inline struct netdev_netmap *
 netdev_netmap_cast(const struct netdev *netdev)

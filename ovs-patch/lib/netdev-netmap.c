@@ -473,25 +473,42 @@ netdev_netmap_rxq_dealloc(struct netdev_rxq *rxq)
     free(netdev_rxq_netmap_cast(rxq));
 }
 
+/* Makes 'b', which dp_packet_init_netmap() has initialized some time ago and
+ * whose frame the library has written, a packet just received.
+ *
+ * Runs for every received packet, thus sets only what the last user of 'b' may
+ * have left behind and what the datapath does not set anyway: it initializes
+ * the metadata and the layer offsets itself, and nothing is valid without a
+ * flag in 'ol_flags'. */
+static inline void
+netdev_netmap_init_packet(struct dp_packet *b)
+{
+#ifdef DPDK_NETDEV
+    const struct netmap_frame *frame = netdev_netmap_frame(b);
+
+    dp_packet_set_base(b, frame->base);
+    dp_packet_set_allocated(b, frame->allocated);
+    dp_packet_set_size(b, frame->size);
+    dp_packet_set_data(b, frame->base + frame->data_ofs);
+#endif
+    *dp_packet_ol_flags_ptr(b) = 0;
+    dp_packet_reset_cutlen(b);
+    b->packet_type = htonl(PT_ETH);
+}
+
 static int
 netdev_netmap_rxq_recv(struct netdev_rxq *rxq, struct dp_packet_batch *batch,
                        int *qfill)
 {
     struct netdev_rxq_netmap *rx = netdev_rxq_netmap_cast(rxq);
-    struct netmap_rx_desc descs[NETDEV_MAX_BURST];
-    size_t n = netmap_rxq_recv(rx->handle, descs, NETDEV_MAX_BURST);
+    size_t n = netmap_rxq_recv(rx->handle, batch->packets, NETDEV_MAX_BURST);
 
     if (!n) {
         return EAGAIN;
     }
 
     for (size_t i = 0; i < n; i++) {
-        const struct netmap_rx_desc *d = &descs[i];
-        struct dp_packet *packet = d->packet;
-
-        dp_packet_use_netmap(packet, d->base, d->allocated, d->data_ofs,
-                             d->size);
-        batch->packets[i] = packet;
+        netdev_netmap_init_packet(batch->packets[i]);
     }
     batch->count = n;
 
@@ -506,38 +523,36 @@ netdev_netmap_send(struct netdev *netdev, int qid,
                    struct dp_packet_batch *batch, bool concurrent_txq)
 {
     struct netdev_netmap *dev = netdev_netmap_cast(netdev);
-    struct netmap_tx_desc descs[NETDEV_MAX_BURST];
     size_t n = dp_packet_batch_size(batch);
-    struct dp_packet *packet;
-    size_t n_foreign = 0;
-    size_t n_sent;
+    size_t n_returned, n_sent;
 
     if (OVS_UNLIKELY(!n)) {
         return 0;
     }
 
+#ifdef DPDK_NETDEV
+    struct dp_packet *packet;
+
     DP_PACKET_BATCH_FOR_EACH (i, packet, batch) {
-        descs[i].packet = packet;
-        descs[i].data = dp_packet_data(packet);
-        descs[i].size = dp_packet_size(packet);
-        if (OVS_UNLIKELY(packet->source != DPBUF_NETMAP)) {
-            descs[i].packet = NULL;
-            n_foreign++;
-        }
-    }
+        struct netmap_frame *frame = netdev_netmap_frame(packet);
 
-    n_sent = netmap_port_send(dev->port, qid, descs, n, concurrent_txq);
-
-    /* The library has taken its own packets and copied all others. */
-    if (OVS_UNLIKELY(n_foreign)) {
-        COVERAGE_ADD(netmap_tx_copied, n_foreign);
-        DP_PACKET_BATCH_FOR_EACH (i, packet, batch) {
-            if (!descs[i].packet) {
-                dp_packet_delete(packet);
-            }
-        }
+        frame->base = dp_packet_base(packet);
+        frame->data_ofs = dp_packet_headroom(packet);
+        frame->size = dp_packet_size(packet);
     }
-    dp_packet_batch_init(batch);
+#endif
+
+    /* The library takes its own packets.  All others, which it has copied, are
+     * at the front of the batch then. */
+    n_sent = netmap_port_send(dev->port, qid, batch->packets, n, &n_returned,
+                              concurrent_txq);
+    if (OVS_UNLIKELY(n_returned)) {
+        COVERAGE_ADD(netmap_tx_copied, n_returned);
+        batch->count = n_returned;
+        dp_packet_delete_batch(batch, true);
+    } else {
+        dp_packet_batch_init(batch);
+    }
 
     if (OVS_UNLIKELY(n_sent < n)) {
         COVERAGE_ADD(netmap_tx_dropped, n - n_sent);

@@ -22,7 +22,7 @@
 #include "netmap.h"
 
 #include "dp-packet.h"
-#include "netdev-netmap.h"
+#include "netdev-netmap-private.h"
 #include "netdev-provider.h"
 #include "openvswitch/vlog.h"
 #include "smap.h"
@@ -85,6 +85,9 @@ netmap_attach(void)
 {
     static const struct netmap_host host = {
         .dp_packet_size = sizeof(struct dp_packet),
+        .frame_ofs = NETMAP_FRAME_OFS,
+        .source_ofs = offsetof(struct dp_packet, source),
+        .source = DPBUF_NETMAP,
         .packet_init = dp_packet_init_netmap,
         .config_get = netmap_config_get,
         .register_class = netmap_register_class,
@@ -93,6 +96,7 @@ netmap_attach(void)
     };
     int error;
 
+    BUILD_ASSERT(MEMBER_SIZEOF(struct dp_packet, source) == 1);
     error = netmap_host_attach(&host);
     if (error) {
         VLOG_ERR("cannot attach to libovs_netmap (%s): interfaces of type "

@@ -91,6 +91,8 @@ impl Memory {
         // kernel does not follow it all is as without.
         unsafe {
             libc::madvise(base.as_ptr().cast(), len, libc::MADV_HUGEPAGE);
+            // Page faults now, not when packets come.
+            libc::madvise(base.as_ptr().cast(), len, libc::MADV_POPULATE_WRITE);
         }
         Ok(Memory {
             mapping,

@@ -17,9 +17,11 @@
 //! and two for each cache. A thread with a full magazine to give then always finds an empty one: if
 //! there were none, the full ones alone would hold more packets than there are.
 
+use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
+use super::hand::Run;
 use super::header::{Packet, Slab};
 use crate::index::OwnedBuf;
 use crate::sync::Mutex;
@@ -234,30 +236,25 @@ impl Cache {
         self.pool_id
     }
 
-    /// Moves packets to `hand` until that has `n`, or there are no more.
+    /// Moves packets to `room` until that is full, or there are no more. Returns how many.
     #[inline]
-    pub fn take(&mut self, hand: &mut Vec<Packet>, n: usize) {
+    pub fn take(&mut self, room: &mut [MaybeUninit<Packet>]) -> usize {
+        let mut taken = 0;
         loop {
-            move_last(&mut self.loaded.0, hand, n - hand.len());
-            if hand.len() == n {
-                break;
-            }
-            match self.pop_slow() {
-                Some(packet) => hand.push(packet),
-                None => break,
+            taken += move_last(&mut self.loaded.0, &mut room[taken..]);
+            if taken == room.len() || !self.reload() {
+                break taken;
             }
         }
     }
 
-    /// Puts packets back; `packets` is empty then.
+    /// Puts packets back.
     #[inline]
-    pub fn put(&mut self, packets: &mut Vec<Packet>) {
+    pub fn put(&mut self, packets: Run<'_>) {
         if packets.len() <= MAGAZINE - self.loaded.0.len() {
-            self.loaded.0.append(packets);
-            return;
-        }
-        for packet in packets.drain(..) {
-            self.push(packet);
+            packets.append_to(&mut self.loaded.0);
+        } else {
+            packets.for_each(|packet| self.push(packet));
         }
     }
 
@@ -277,15 +274,16 @@ impl Cache {
         self.fill.store(fill, Ordering::Relaxed);
     }
 
-    /// Steps 2 and 3, with `loaded` empty.
+    /// Steps 2 and 3, with `loaded` empty. False if it still is: the pool has no more packets.
     #[cold]
-    fn pop_slow(&mut self) -> Option<Packet> {
-        if self.previous.is_empty() {
-            let depot = self.depot.upgrade()?;
+    fn reload(&mut self) -> bool {
+        if self.previous.is_empty()
+            && let Some(depot) = self.depot.upgrade()
+        {
             depot.lock().exchange_empty(&mut self.previous);
         }
         std::mem::swap(&mut self.loaded, &mut self.previous);
-        self.loaded.0.pop()
+        !self.loaded.is_empty()
     }
 
     #[cold]
@@ -300,21 +298,19 @@ impl Cache {
     }
 }
 
-/// Moves the last `n` packets of `from`, or all, to the end of `to`.
+/// Moves the last packets of `from` to `room`, as many as there are and fit. Returns how many.
 #[inline]
 #[allow(unsafe_code)]
-fn move_last(from: &mut Vec<Packet>, to: &mut Vec<Packet>, n: usize) {
-    let n = n.min(from.len());
+fn move_last(from: &mut Vec<Packet>, room: &mut [MaybeUninit<Packet>]) -> usize {
+    let n = room.len().min(from.len());
     let left = from.len() - n;
-    to.reserve(n);
-    // SAFETY: `n` packets of `from` are behind the first `left`, and `to` has room for them behind
-    // its own. They are moved: `from` forgets them.
+    // SAFETY: `n` packets of `from` are behind the first `left`, and `room` has room for them. They
+    // are moved: `from` forgets them.
     unsafe {
         from.set_len(left);
-        let end = to.as_mut_ptr().add(to.len());
-        std::ptr::copy_nonoverlapping(from.as_ptr().add(left), end, n);
-        to.set_len(to.len() + n);
+        std::ptr::copy_nonoverlapping(from.as_ptr().add(left), room.as_mut_ptr().cast(), n);
     }
+    n
 }
 
 impl Drop for Cache {

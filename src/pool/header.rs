@@ -15,6 +15,7 @@ use std::mem::{align_of, size_of};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
+use super::layout::{Frame, PacketLayout};
 use crate::index::{BufIdx, OwnedBuf};
 
 /// Flag in [`Header::tag`]: handed to OVS. Without it the packet is in the depot, in a magazine, or a
@@ -46,18 +47,67 @@ struct Header {
 const HEADER_SIZE: usize = size_of::<Header>();
 const _: () = assert!(HEADER_SIZE == 64 && align_of::<Header>() == 64);
 
-/// What the library must know of OVS's `struct dp_packet`: its size, and how to set up a new one.
-#[derive(Debug, Clone, Copy)]
-pub struct PacketLayout {
-    /// `sizeof(struct dp_packet)`.
-    pub size: usize,
-    /// Called once for each packet, on zeroed memory.
-    pub init: fn(*mut c_void),
+/// What all packets of a pool are handed to OVS with.
+#[derive(Clone, Copy)]
+pub struct LaunchPad {
+    tag: PlainTag,
+    frame_ofs: usize,
+}
+
+impl LaunchPad {
+    /// That of the pool `pool_id`.
+    #[inline]
+    pub fn new(pool_id: u64, layout: &PacketLayout) -> LaunchPad {
+        LaunchPad {
+            tag: PlainTag::of(pool_id),
+            frame_ofs: layout.frame_ofs,
+        }
+    }
+}
+
+/// What the tags of the packets of a pool are that are in flight with their data in their buffers.
+#[derive(Clone, Copy)]
+pub struct PlainTag(u64);
+
+#[allow(unsafe_code)]
+impl PlainTag {
+    /// That of the pool `pool_id`.
+    #[inline]
+    pub fn of(pool_id: u64) -> PlainTag {
+        PlainTag(pool_id << FLAG_BITS | IN_FLIGHT)
+    }
+
+    /// Whether the packet at `raw` has it.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Packet::from_raw`], and `raw` is not null.
+    #[inline]
+    pub unsafe fn matches(self, raw: *mut c_void) -> bool {
+        // SAFETY: by the caller's promise.
+        Packet(unsafe { NonNull::new_unchecked(raw.cast()) }).tag() == self.0
+    }
+
+    /// [`Packet::from_raw`] of a packet that has it.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Packet::from_raw`], and [`PlainTag::matches`] was true for it just now.
+    #[inline]
+    pub unsafe fn take(self, raw: *mut c_void) -> Packet {
+        // SAFETY: a packet that matched is not null.
+        let packet = Packet(unsafe { NonNull::new_unchecked(raw.cast()) });
+        packet.set_tag(self.0 & !IN_FLIGHT);
+        packet
+    }
 }
 
 /// A packet with its buffer (or a spare without), in this library's hands: exactly one `Packet`
 /// exists for each header while the packet is not in flight. Move-only.
-pub struct Packet(NonNull<Header>);
+///
+/// It is the address of the `struct dp_packet`, as OVS has it.
+#[repr(transparent)]
+pub struct Packet(NonNull<u8>);
 
 // SAFETY: a packet is plain memory that belongs to whoever has the value; nothing ties it to a
 // thread.
@@ -68,9 +118,9 @@ unsafe impl Send for Packet {}
 impl Packet {
     #[inline]
     fn header(&self) -> &Header {
-        // SAFETY: the slab outlives its packets (the pool keeps both), and what changes in a header
-        // is atomic.
-        unsafe { self.0.as_ref() }
+        // SAFETY: the header stands in front of the `struct dp_packet`; the slab outlives its packets
+        // (the pool keeps both), and what changes in a header is atomic.
+        unsafe { self.0.sub(HEADER_SIZE).cast::<Header>().as_ref() }
     }
 
     #[inline]
@@ -84,7 +134,7 @@ impl Packet {
     /// Which pool it belongs to.
     #[inline]
     pub fn pool_id(&self) -> u64 {
-        self.header().tag.load(Ordering::Relaxed) >> FLAG_BITS
+        self.tag() >> FLAG_BITS
     }
 
     /// Index of its pool in the tables of pools.
@@ -118,51 +168,42 @@ impl Packet {
         OwnedBuf(BufIdx(buf))
     }
 
-    /// Hands the packet to OVS: the address of its `struct dp_packet`.
+    /// Hands the packet to OVS, with `frame` in it.
+    ///
+    /// # Safety
+    ///
+    /// `from` is that of its pool.
     #[inline]
-    pub fn into_raw(self) -> *mut c_void {
-        let tag = &self.header().tag;
-        tag.store(tag.load(Ordering::Relaxed) | IN_FLIGHT, Ordering::Relaxed);
-        // SAFETY: a `struct dp_packet` follows the header in the slab.
-        unsafe { self.0.as_ptr().cast::<u8>().add(HEADER_SIZE).cast() }
+    pub(super) unsafe fn launch(self, from: LaunchPad, frame: Frame) {
+        // SAFETY: `PacketLayout::new` made sure that the frame is part of the packet, and aligned.
+        unsafe { self.0.add(from.frame_ofs).cast::<Frame>().write(frame) };
+        self.set_tag(from.tag.0);
+    }
+
+    #[inline]
+    fn tag(&self) -> u64 {
+        self.header().tag.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn set_tag(&self, tag: u64) {
+        self.header().tag.store(tag, Ordering::Relaxed);
     }
 
     /// Takes a packet back from OVS. `None`, and no effect, when it was not in flight: freed twice.
     ///
     /// # Safety
     ///
-    /// `raw` came from [`Packet::into_raw`], and its pool is still there, which it is as long as
-    /// the packet is in flight. No other thread uses the packet.
+    /// `raw` is a packet that a [`super::Hand`] gave to OVS, and its pool is still there, which it is
+    /// as long as the packet is in flight. No other thread uses the packet.
     #[inline]
     pub unsafe fn from_raw(raw: *mut c_void) -> Option<Packet> {
-        // SAFETY: the header stands in front of the `struct dp_packet` (`into_raw`).
-        let packet = unsafe { header_of(raw) }?;
-        let tag = packet.header().tag.load(Ordering::Relaxed);
+        let packet = Packet(NonNull::new(raw.cast())?);
+        let tag = packet.tag();
         if tag & (IN_FLIGHT | MOVED) != IN_FLIGHT {
             return packet.back_from_flight();
         }
-        packet
-            .header()
-            .tag
-            .store(tag & !IN_FLIGHT, Ordering::Relaxed);
-        Some(packet)
-    }
-
-    /// As [`Packet::from_raw`], but only a packet of the pool `pool_id` whose data is still in its
-    /// buffer.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Packet::from_raw`].
-    #[inline]
-    pub unsafe fn plain_from_raw(raw: *mut c_void, pool_id: u64) -> Option<Packet> {
-        // SAFETY: as in `from_raw`.
-        let packet = unsafe { header_of(raw) }?;
-        let plain = pool_id << FLAG_BITS;
-        if packet.header().tag.load(Ordering::Relaxed) != plain | IN_FLIGHT {
-            return None;
-        }
-        packet.header().tag.store(plain, Ordering::Relaxed);
+        packet.set_tag(tag & !IN_FLIGHT);
         Some(packet)
     }
 
@@ -195,8 +236,7 @@ impl Packet {
     ///
     /// As for [`Packet::from_raw`]; `memory` is the caller's, and becomes the packet's.
     pub unsafe fn moved_to(raw: *mut c_void, memory: *mut c_void) {
-        // SAFETY: as in `from_raw`.
-        if let Some(packet) = unsafe { header_of(raw) } {
+        if let Some(packet) = NonNull::new(raw.cast()).map(Packet) {
             packet.free_moved();
             let header = packet.header();
             header.moved.store(memory, Ordering::Relaxed);
@@ -211,22 +251,8 @@ impl Packet {
     ///
     /// As for [`Packet::from_raw`].
     pub unsafe fn buf_in_flight(raw: *mut c_void) -> Option<BufIdx> {
-        // SAFETY: as in `from_raw`.
-        unsafe { header_of(raw) }.map(|packet| packet.buf_idx())
+        NonNull::new(raw.cast()).map(|at| Packet(at).buf_idx())
     }
-}
-
-/// The packet whose `struct dp_packet` is at `raw`; `None` for null.
-///
-/// # Safety
-///
-/// As for [`Packet::from_raw`].
-#[inline]
-#[allow(unsafe_code)]
-unsafe fn header_of(raw: *mut c_void) -> Option<Packet> {
-    let raw = NonNull::new(raw.cast::<u8>())?;
-    // SAFETY: by the caller's promise the header is in the same slab, `HEADER_SIZE` bytes before.
-    Some(Packet(unsafe { raw.sub(HEADER_SIZE).cast() }))
 }
 
 /// Memory of some packets of a pool.
@@ -270,9 +296,10 @@ impl Slab {
                     pool_slot: pool_slot as u32,
                     moved: AtomicPtr::new(std::ptr::null_mut()),
                 });
-                (packet.init)(header.as_ptr().cast::<u8>().add(HEADER_SIZE).cast());
+                let packet_at = header.cast::<u8>().add(HEADER_SIZE);
+                (packet.init)(packet_at.as_ptr().cast());
+                Packet(packet_at)
             }
-            Packet(header)
         });
         let packets = packets.collect();
         let slab = Slab {

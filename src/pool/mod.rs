@@ -9,10 +9,13 @@
 //! the last port is closed and the last packet is back.
 
 mod depot;
+mod hand;
 mod header;
+mod layout;
 mod thread;
 
 use std::ffi::c_void;
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,8 +25,10 @@ use crate::region::Region;
 use crate::sync::{Mutex, per_run};
 use depot::Depot;
 pub use depot::MAGAZINE;
-use header::Slab;
-pub use header::{Packet, PacketLayout};
+pub use hand::{Hand, Ready, Run};
+use header::{LaunchPad, Slab};
+pub use header::{Packet, PlainTag};
+pub use layout::{Frame, PacketLayout};
 pub use thread::flush as flush_thread;
 use thread::with_thread;
 
@@ -43,6 +48,7 @@ pub struct Pool {
     id: u64,
     slot: usize,
     region: Arc<Region>,
+    layout: PacketLayout,
     depot: Arc<Mutex<Depot>>,
 }
 
@@ -63,8 +69,8 @@ impl Pool {
     /// The pool of `region`, with one port more: the one that exists, else a new one without packets.
     ///
     /// The port is counted before the table is unlocked: nobody can retire the pool between this and
-    /// [`Pool::port_opened`], which must follow.
-    pub fn of(region: &Arc<Region>) -> Result<Arc<Pool>> {
+    /// [`Pool::port_opened`], which must follow. All pools of a process have the same `layout`.
+    pub fn of(region: &Arc<Region>, layout: PacketLayout) -> Result<Arc<Pool>> {
         let mut pools = POOLS.lock();
         let same = |pool: &&Arc<Pool>| Arc::ptr_eq(&pool.region, region);
         if let Some(pool) = pools.iter().flatten().find(same) {
@@ -81,6 +87,7 @@ impl Pool {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             slot,
             region: Arc::clone(region),
+            layout,
             depot: Arc::default(),
         });
         pool.depot.lock().ports += 1;
@@ -94,6 +101,11 @@ impl Pool {
         self.id
     }
 
+    #[inline]
+    fn launch_pad(&self) -> LaunchPad {
+        LaunchPad::new(self.id, &self.layout)
+    }
+
     /// Its region.
     #[inline]
     pub fn region(&self) -> &Region {
@@ -101,11 +113,11 @@ impl Pool {
     }
 
     /// The port that [`Pool::of`] counted brought `bufs`.
-    pub fn port_opened(&self, bufs: Vec<OwnedBuf>, packet: PacketLayout) {
+    pub fn port_opened(&self, bufs: Vec<OwnedBuf>) {
         let missing = bufs.len().saturating_sub(self.depot.lock().n_spares());
         // Made before the lock is taken for good. Only the main thread opens and closes ports, and
         // spares change only there, so the number cannot be out of date.
-        let made = (missing > 0).then(|| Slab::new(missing, packet, self.id, self.slot));
+        let made = (missing > 0).then(|| Slab::new(missing, self.layout, self.id, self.slot));
         let mut depot = self.depot.lock();
         if let Some((slab, packets)) = made {
             depot.add_spares(slab, packets);
@@ -152,28 +164,32 @@ impl Pool {
         }
     }
 
-    /// Moves packets to `hand` until that has `n`, or the pool has no more.
+    /// Moves packets to `room` until that is full, or the pool has no more. Returns how many.
     #[inline]
-    pub fn take(&self, hand: &mut Vec<Packet>, n: usize) {
+    pub fn take(&self, room: &mut [MaybeUninit<Packet>]) -> usize {
         with_thread(self.slot, self.id, |cache| match cache {
             Some(cache) => {
-                cache.take(hand, n);
+                let taken = cache.take(room);
                 cache.publish_fill();
+                taken
             }
             None => {
                 let mut depot = self.depot.lock();
-                while hand.len() < n
+                let mut taken = 0;
+                while taken < room.len()
                     && let Some(packet) = depot.take()
                 {
-                    hand.push(packet);
+                    room[taken].write(packet);
+                    taken += 1;
                 }
+                taken
             }
-        });
+        })
     }
 
-    /// Puts packets of this pool back; `packets` is empty then.
+    /// Puts packets of this pool back.
     #[inline]
-    pub fn put(&self, packets: &mut Vec<Packet>) {
+    pub fn put(&self, packets: Run<'_>) {
         let idle = with_thread(self.slot, self.id, |cache| match cache {
             Some(cache) => {
                 cache.put(packets);
@@ -182,7 +198,7 @@ impl Pool {
             }
             None => {
                 let mut depot = self.depot.lock();
-                packets.drain(..).for_each(|packet| depot.put(packet));
+                packets.for_each(|packet| depot.put(packet));
                 depot.is_idle()
             }
         });

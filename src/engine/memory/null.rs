@@ -14,9 +14,12 @@ use crate::index::{BufIdx, OwnedBuf, Owner};
 use crate::region::Region;
 use crate::ring::{Ring, Slot, SlotCell};
 
-/// A burst of OVS, and the slot that stays empty: few enough that the lines of all frames stay in the
-/// first-level cache.
-const SLOTS: u32 = 33;
+/// Frames that a sync delivers: a burst of OVS.
+const BURST: u32 = 32;
+
+/// Slots of a ring: few enough that the lines of all frames stay in the first-level cache, and such
+/// that the slots of no burst are partly at the end of the ring and partly at its start.
+const SLOTS: u32 = 2 * BURST;
 
 /// Bytes of a frame, as `net_null` has them by default.
 const FRAME: usize = 64;
@@ -132,26 +135,24 @@ impl RingSync for Source {
             ring.reset(0, 0);
             return Err(libc::EINVAL);
         };
-        while vacant.left() > 0 {
-            let run = vacant.run(usize::MAX);
-            let n = run.len() as u32;
-            if !self.frames.is_empty() {
-                let next = self.frames.iter().cycle().skip(self.next_frame);
-                write_frames(run, vacant.ring().owner(), &self.region, next);
-                self.next_frame = (self.next_frame + run.len()) % self.frames.len();
-            }
-            for cell in run {
-                let slot = cell.read();
-                let offset = offset_in(BufIdx(slot.buf_idx));
-                cell.write(Slot {
-                    buf_idx: slot.buf_idx,
-                    len: FRAME as u16,
-                    flags: 0,
-                    ptr: vacant.ring().with_offset(slot.ptr, offset),
-                });
-            }
-            vacant.skip(n);
+        let run = vacant.run(BURST as usize);
+        let n = run.len() as u32;
+        if !self.frames.is_empty() {
+            let next = self.frames.iter().cycle().skip(self.next_frame);
+            write_frames(run, vacant.ring().owner(), &self.region, next);
+            self.next_frame = (self.next_frame + run.len()) % self.frames.len();
         }
+        for cell in run {
+            let buf_idx = cell.read().buf_idx;
+            cell.write(Slot {
+                buf_idx,
+                len: FRAME as u16,
+                flags: 0,
+                // All bits are the offset's in the rings of `PortBuffers`.
+                ptr: offset_in(BufIdx(buf_idx)) as u64,
+            });
+        }
+        vacant.skip(n);
         vacant.deliver();
         Ok(())
     }
