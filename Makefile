@@ -48,7 +48,7 @@ check-kernel: ## the kernel engine on the real netmap module, in a VM (NETMAP_KO
 soak: ## traffic of all kinds while everything is changed all the time (SOAK_MINUTES=10)
 	@scripts/soak.sh
 
-ovs: ## a patched and built OVS tree under build/ (OVS=3.1 or OVS_DIR=PATH)
+ovs: lib ## a patched and built OVS tree under build/ (OVS=3.1 or OVS_DIR=PATH)
 	@scripts/build-ovs.sh
 
 lib: ## the library alone, installed into build/prefix

@@ -7,7 +7,8 @@
 #
 # A tree is built again only when something that goes into it changed, and then
 # only the part that changed: ovs-patch/apply brings a patched tree up to date.
-# The library itself does not go into it, OVS links with it when it starts.
+# The library itself does not go into it, OVS links with it when it starts; its
+# header does, so scripts/build-lib.sh is to be run before.
 . "$(dirname "$0")/lib.sh"
 
 plain=
@@ -35,7 +36,7 @@ configure_args=(--prefix=/usr --localstatedir=/var --sysconfdir=/etc --enable-ss
 # Debian's Python, because what the tests need of it is installed with apt.
 [ ! -x /usr/bin/python3 ] || configure_args+=(PYTHON3=/usr/bin/python3)
 if [ -z "$plain" ]; then
-    [ -e "$STAGE/lib/libovs_netmap.so" ] || "$ROOT/scripts/build-lib.sh"
+    [ -e "$STAGE/lib/libovs_netmap.so" ] || die "the library comes first: make lib"
     configure_args+=("--with-netmap=$STAGE")
 fi
 
