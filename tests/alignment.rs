@@ -3,66 +3,25 @@
 //! lies elsewhere, because a header was pushed or popped, is copied to one. The bytes are the same.
 
 use std::ffi::c_void;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
-use ovs_netmap::config::EngineChoice;
-use ovs_netmap::engine::{self, EnginePort, HEADROOM, OpenRequest, Opened};
-use ovs_netmap::name::PortName;
-use ovs_netmap::pool::{self, Frame, Pool};
+use ovs_netmap::engine::HEADROOM;
+use ovs_netmap::pool::{self, Frame};
 use ovs_netmap::rx::RxQueue;
-use ovs_netmap::throttle::Interval;
 use ovs_netmap::tx::{Sent, TxQueue};
 
 mod host;
 
-use host::HostPacket;
-
-const EXTRA: u32 = 64;
-
-struct End {
-    rx: RxQueue,
-    tx: TxQueue,
-    port: Box<dyn EnginePort>,
-}
+use host::{HostPacket, Parts};
 
 /// One end of a pipe, whose transmit ring takes frames from multiples of `alignment`.
-fn open(name: &str, alignment: u32) -> (End, Arc<Pool>) {
-    let name: PortName = name.parse().unwrap();
-    let request = OpenRequest {
-        name: &name,
-        rings: 1,
-        extra_bufs: EXTRA,
-        region_bufs: 8192,
-        buf_size: 2048,
-        null_source: None,
-    };
-    let Opened {
-        region,
-        mut rings,
-        extra,
-        port,
-    } = engine::open(EngineChoice::Userspace, &request).unwrap();
-    let pool = Pool::of(&region, host::layout()).unwrap();
-    pool.port_opened(extra);
-    let pair = rings.remove(0);
-    let (rx_ring, mut tx_ring) = (pair.rx.unwrap(), pair.tx.unwrap());
-    if alignment > 1 {
-        tx_ring.ring.set_offset_alignment(alignment);
-    }
-    let takes = |offset: u32| tx_ring.ring.takes_offset(offset);
-    assert!(takes(0) && takes(HEADROOM));
-    assert_eq!(takes(HEADROOM - 4), alignment <= 4);
-    assert_eq!(takes(HEADROOM - 64), alignment <= 64);
-    assert!(!takes(tx_ring.ring.max_offset() + alignment));
-    let mut rx = RxQueue::new(Arc::clone(&pool));
-    rx.add_ring(rx_ring, &Interval::new(0));
-    let tx = TxQueue::new(
-        Arc::clone(&pool),
-        vec![tx_ring],
-        Arc::new(AtomicU32::new(1522)),
-    );
-    (End { rx, tx, port }, pool)
+fn open(name: &str, alignment: u32) -> Parts {
+    let parts = Parts::open(name, 64, 8192, alignment);
+    let ring = &parts.rings[1];
+    assert!(ring.takes_offset(0) && ring.takes_offset(HEADROOM));
+    assert_eq!(ring.takes_offset(HEADROOM - 4), alignment <= 4);
+    assert_eq!(ring.takes_offset(HEADROOM - 64), alignment <= 64);
+    assert!(!ring.takes_offset(ring.max_offset() + alignment));
+    parts
 }
 
 /// The next packet, and where its frame is.
@@ -82,8 +41,8 @@ fn send(tx: &mut TxQueue, packet: *mut c_void) -> Sent {
 #[allow(unsafe_code)]
 fn a_frame_at_an_odd_place_is_copied_to_an_aligned_one() {
     for alignment in [1, 4, 64] {
-        let (mut a, pool) = open("netmap:x{1", alignment);
-        let (mut b, _pool) = open("netmap:x}1", 1);
+        let mut a = open("netmap:x{1", alignment);
+        let mut b = open("netmap:x}1", 1);
         let mut zero_copy = 0;
         // Headers of so many bytes are pushed (the frame starts earlier) or popped.
         let moves = [0_i32, -4, -8, -50, -64, -128, 4, 14, 50, 64];
@@ -119,16 +78,12 @@ fn a_frame_at_an_odd_place_is_copied_to_an_aligned_one() {
             // SAFETY: in flight, and nobody else has it.
             assert!(unsafe { pool::free_raw(packet) });
         }
-        let counters = a.tx.counters();
+        let counters = &a.tx_counters;
         assert_eq!(counters.zero_copy.get(), zero_copy, "alignment {alignment}");
         let all = moves.len() as u64;
         assert_eq!(counters.copied.get(), all - zero_copy);
-        for End { rx, tx, port } in [a, b] {
-            drop((rx, tx));
-            port.close(pool.port_closed(EXTRA as usize));
-        }
-        let census = pool.census();
-        assert_eq!(census.total, census.free, "{census:?}");
-        pool.retire();
+        a.close();
+        b.close();
+        assert!(pool::pools().is_empty());
     }
 }

@@ -6,21 +6,18 @@
 //!
 //! `HOSTILE_SECONDS` is how long it runs (default 2). Meant to be run under AddressSanitizer, too.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ovs_netmap::config::EngineChoice;
-use ovs_netmap::counters::{RxCounters, TxCounters};
-use ovs_netmap::engine::{self, OpenRequest, Opened};
-use ovs_netmap::name::PortName;
-use ovs_netmap::pool::{self, Pool};
+use ovs_netmap::counters::RxCounters;
+use ovs_netmap::pool;
 use ovs_netmap::ring::{Ring, SLOTS_OFFSET};
 use ovs_netmap::rx::RxQueue;
-use ovs_netmap::throttle::Interval;
 use ovs_netmap::tx::TxQueue;
 
 mod host;
+
+use host::Parts;
 
 /// A small generator (xorshift64*, Vigna 2016), so that a run can be repeated.
 struct Random(u64);
@@ -71,58 +68,6 @@ fn scribble(rings: &[Ring], stop: &AtomicBool, seed: u64) -> u64 {
     written
 }
 
-/// One port, taken apart, with a second handle on each ring for the scribbler.
-struct Victim {
-    rx: RxQueue,
-    tx: TxQueue,
-    rx_counters: Arc<RxCounters>,
-    tx_counters: Arc<TxCounters>,
-    port: Box<dyn engine::EnginePort>,
-    pool: Arc<Pool>,
-    brought: usize,
-}
-
-fn open(name: &str, targets: &mut Vec<Ring>) -> Victim {
-    let name: PortName = name.parse().unwrap();
-    let request = OpenRequest {
-        name: &name,
-        rings: 1,
-        extra_bufs: 200,
-        region_bufs: 8192,
-        buf_size: 2048,
-        null_source: Some("udp:7"),
-    };
-    let Opened {
-        region,
-        mut rings,
-        extra,
-        port,
-    } = engine::open(EngineChoice::Userspace, &request).unwrap();
-    let pool = Pool::of(&region, host::layout()).unwrap();
-    let brought = extra.len();
-    pool.port_opened(extra);
-    let pair = rings.remove(0);
-    let (rx_ring, tx_ring) = (pair.rx.unwrap(), pair.tx.unwrap());
-    targets.extend([rx_ring.ring.other_side(), tx_ring.ring.other_side()]);
-    let mut rx = RxQueue::new(Arc::clone(&pool));
-    let rx_counters = rx.add_ring(rx_ring, &Interval::new(0));
-    let tx = TxQueue::new(
-        Arc::clone(&pool),
-        vec![tx_ring],
-        Arc::new(AtomicU32::new(1522)),
-    );
-    let tx_counters = tx.counters();
-    Victim {
-        rx,
-        tx,
-        rx_counters,
-        tx_counters,
-        port,
-        pool,
-        brought,
-    }
-}
-
 /// Forwards until told to stop, reading each frame and writing a header in front of it, as OVS may.
 #[allow(unsafe_code)]
 fn forward(rx: &mut RxQueue, tx: &mut TxQueue, stop: &AtomicBool) -> u64 {
@@ -153,10 +98,14 @@ fn forward(rx: &mut RxQueue, tx: &mut TxQueue, stop: &AtomicBool) -> u64 {
 #[test]
 fn scribbled_rings_do_no_harm() {
     let seconds = std::env::var("HOSTILE_SECONDS").map_or(2, |s| s.parse().unwrap());
+    let open = |name| Parts::open(name, 200, 8192, 1);
+    let mut source = open("null:0");
+    let mut a = open("netmap:x{1");
+    let mut b = open("netmap:x}1");
     let mut targets = Vec::new();
-    let mut source = open("null:0", &mut targets);
-    let mut a = open("netmap:x{1", &mut targets);
-    let mut b = open("netmap:x}1", &mut targets);
+    for parts in [&source, &a, &b] {
+        targets.extend(parts.rings.each_ref().map(Ring::other_side));
+    }
     let stop = AtomicBool::new(false);
     let written = std::thread::scope(|scope| {
         let stop = &stop;
@@ -183,20 +132,6 @@ fn scribbled_rings_do_no_harm() {
     println!("{written} words written, {received} frames received, {bad_rx} and {bad_tx} bad");
     assert!(received > 0 && bad_rx > 0 && bad_tx > 0);
 
-    for victim in victims {
-        let Victim {
-            rx,
-            tx,
-            port,
-            pool,
-            brought,
-            ..
-        } = victim;
-        drop((rx, tx));
-        port.close(pool.port_closed(brought));
-        let census = pool.census();
-        assert_eq!(census.total, census.free, "{census:?}");
-        pool.retire();
-    }
+    victims.into_iter().for_each(Parts::close);
     assert!(pool::pools().is_empty());
 }

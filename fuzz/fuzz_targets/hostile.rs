@@ -8,25 +8,16 @@
 
 use std::collections::HashSet;
 use std::ffi::c_void;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 use libfuzzer_sys::fuzz_target;
-use ovs_netmap::config::EngineChoice;
-use ovs_netmap::engine::{self, EnginePort, OpenRequest, Opened};
 use ovs_netmap::index::BufIdx;
-use ovs_netmap::name::PortName;
-use ovs_netmap::pool::{self, Packet, Pool};
-use ovs_netmap::region::Region;
-use ovs_netmap::ring::{Ring, SLOTS_OFFSET};
-use ovs_netmap::rx::RxQueue;
-use ovs_netmap::throttle::Interval;
-use ovs_netmap::tx::TxQueue;
+use ovs_netmap::pool::{self, Packet};
+use ovs_netmap::ring::SLOTS_OFFSET;
 
 #[path = "../../tests/host/mod.rs"]
 mod host;
 
-use host::HostPacket;
+use host::{HostPacket, Parts};
 
 const NAMES: [&str; 3] = ["null:0", "netmap:x{1", "netmap:x}1"];
 const BUF_SIZE: u32 = 2048;
@@ -61,84 +52,13 @@ impl Input<'_> {
     }
 }
 
-struct Victim {
-    rx: RxQueue,
-    tx: TxQueue,
-    /// The rings once more, as a peer has them mapped.
-    targets: [Ring; 2],
-    port: Box<dyn EnginePort>,
-    region: Arc<Region>,
-    pool: Arc<Pool>,
-    brought: usize,
-}
-
-impl Victim {
-    fn open(name: &str) -> Victim {
-        let name: PortName = name.parse().expect("a good name");
-        let request = OpenRequest {
-            name: &name,
-            rings: 1,
-            extra_bufs: EXTRA,
-            region_bufs: REGION_BUFS,
-            buf_size: BUF_SIZE,
-            null_source: Some("udp:3"),
-        };
-        let opened = engine::open(EngineChoice::Userspace, &request);
-        let Opened {
-            region,
-            mut rings,
-            extra,
-            port,
-        } = opened.expect("buffers enough");
-        let pool = Pool::of(&region, host::layout()).expect("a free place");
-        let brought = extra.len();
-        pool.port_opened(extra);
-        let pair = rings.remove(0);
-        let (rx_ring, tx_ring) = (pair.rx.expect("rx"), pair.tx.expect("tx"));
-        let targets = [rx_ring.ring.other_side(), tx_ring.ring.other_side()];
-        let mut rx = RxQueue::new(Arc::clone(&pool));
-        rx.add_ring(rx_ring, &Interval::new(0));
-        let max_frame = Arc::new(AtomicU32::new(1522));
-        let tx = TxQueue::new(Arc::clone(&pool), vec![tx_ring], max_frame);
-        Victim {
-            rx,
-            tx,
-            targets,
-            port,
-            region,
-            pool,
-            brought,
-        }
-    }
-
-    /// Closes it. The rings go first, as the library does it.
-    fn close(self) {
-        let Victim {
-            rx,
-            tx,
-            targets,
-            port,
-            region,
-            pool,
-            brought,
-        } = self;
-        drop((rx, tx, targets));
-        port.close(pool.port_closed(brought));
-        assert_balanced(&region, &pool);
-        pool.retire();
-    }
-}
-
-/// Each buffer is with the region, in a ring or with a packet.
-fn assert_balanced(region: &Region, pool: &Pool) {
-    let unassigned = region.backing().unassigned().expect("user space");
-    let found = unassigned + region.in_rings() + pool.census().total as u32;
-    assert_eq!(found, region.usable_bufs(), "{:?}", pool.census());
+fn open(name: &str) -> Parts {
+    Parts::open(name, EXTRA, REGION_BUFS, 1)
 }
 
 #[derive(Default)]
 struct World {
-    ports: [Option<Victim>; NAMES.len()],
+    ports: [Option<Parts>; NAMES.len()],
     held: Vec<*mut c_void>,
 }
 
@@ -147,7 +67,7 @@ impl World {
         let op = input.byte();
         let n = op as usize / 16 + 1;
         let p = input.below(NAMES.len());
-        let port = self.ports[p].get_or_insert_with(|| Victim::open(NAMES[p]));
+        let port = self.ports[p].get_or_insert_with(|| open(NAMES[p]));
         match op % 16 {
             0..=5 => scribble(port, input),
             6..=8 => self.recv(p, 2 * n),
@@ -242,7 +162,7 @@ fn free(packet: *mut c_void) {
     assert!(unsafe { pool::free_raw(packet) });
 }
 
-fn send_foreign(port: &mut Victim, n: usize, len: usize) {
+fn send_foreign(port: &mut Parts, n: usize, len: usize) {
     let bytes = vec![0xaa_u8; len];
     let mut packet = HostPacket::foreign(&bytes);
     let sent = host::send(&mut port.tx, &mut vec![packet.raw(); n]);
@@ -250,8 +170,8 @@ fn send_foreign(port: &mut Victim, n: usize, len: usize) {
 }
 
 /// Writes one word, of the header or of a slot near either end of the ring.
-fn scribble(port: &Victim, input: &mut Input<'_>) {
-    let ring = &port.targets[input.below(2)];
+fn scribble(port: &Parts, input: &mut Input<'_>) {
+    let ring = &port.rings[input.below(2)];
     let slots = ring.num_slots();
     let offset = match input.below(4) {
         0 | 1 => input.below(SLOTS_OFFSET.min(256) / 4) * 4,
@@ -281,7 +201,7 @@ fuzz_target!(|bytes: &[u8]| {
     let mut input = Input(bytes);
     let mut world = World::default();
     for port in [0, 1, 2] {
-        world.ports[port] = Some(Victim::open(NAMES[port]));
+        world.ports[port] = Some(open(NAMES[port]));
     }
     while !input.0.is_empty() {
         world.step(&mut input);

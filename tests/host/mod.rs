@@ -1,13 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A host as small as can be, in place of Open vSwitch: what its packets look like.
+//! A host as small as can be, in place of Open vSwitch: what its packets look like, and ports of the
+//! user-space engine taken apart.
 #![allow(dead_code, unsafe_code)]
 
 use std::ffi::c_void;
 use std::mem::{offset_of, size_of};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
+use ovs_netmap::config::EngineChoice;
+use ovs_netmap::counters::{RxCounters, TxCounters};
+use ovs_netmap::engine::{self, EnginePort, OpenRequest};
 use ovs_netmap::frames::Outgoing;
-use ovs_netmap::pool::{Frame, PacketLayout};
+use ovs_netmap::name::PortName;
+use ovs_netmap::pool::{Frame, PacketLayout, Pool};
+use ovs_netmap::region::Region;
+use ovs_netmap::ring::Ring;
 use ovs_netmap::rx::RxQueue;
+use ovs_netmap::throttle::Interval;
 use ovs_netmap::tx::{Sent, TxQueue};
 
 /// `source` of the library's packets.
@@ -88,4 +98,81 @@ pub fn recv(rx: &mut RxQueue, max: usize) -> Vec<*mut c_void> {
 pub fn send(tx: &mut TxQueue, packets: &mut [*mut c_void]) -> Sent {
     // SAFETY: as the caller promises.
     tx.send(unsafe { Outgoing::new(packets, layout()) })
+}
+
+/// A port with one ring pair, taken apart.
+pub struct Parts {
+    pub rx: RxQueue,
+    pub tx: TxQueue,
+    pub rx_counters: Arc<RxCounters>,
+    pub tx_counters: Arc<TxCounters>,
+    /// Second handles on its rings, receive and transmit.
+    pub rings: [Ring; 2],
+    pub region: Arc<Region>,
+    pub pool: Arc<Pool>,
+    port: Box<dyn EnginePort>,
+    brought: usize,
+}
+
+impl Parts {
+    /// Opens `name` with `extra_bufs` packets, in a region of `region_bufs` buffers. Its transmit ring
+    /// takes frames from multiples of `alignment`; a null port delivers UDP frames of 3 flows.
+    pub fn open(name: &str, extra_bufs: u32, region_bufs: u32, alignment: u32) -> Parts {
+        let name: PortName = name.parse().expect("a name");
+        let request = OpenRequest {
+            name: &name,
+            rings: 1,
+            extra_bufs,
+            region_bufs,
+            buf_size: 2048,
+            null_source: Some("udp:3"),
+        };
+        let opened = engine::open(EngineChoice::Userspace, &request);
+        let mut opened = opened.unwrap_or_else(|error| panic!("{error}"));
+        let pool = Pool::of(&opened.region, layout()).expect("a free place");
+        let brought = opened.extra.len();
+        pool.port_opened(opened.extra);
+        let pair = opened.rings.remove(0);
+        let (rx_ring, mut tx_ring) = (pair.rx.expect("rx"), pair.tx.expect("tx"));
+        if alignment > 1 {
+            tx_ring.ring.set_offset_alignment(alignment);
+        }
+        let rings = [rx_ring.ring.other_side(), tx_ring.ring.other_side()];
+        let mut rx = RxQueue::new(Arc::clone(&pool));
+        let rx_counters = rx.add_ring(rx_ring, &Interval::new(0));
+        let max_frame = Arc::new(AtomicU32::new(1522));
+        let tx = TxQueue::new(Arc::clone(&pool), vec![tx_ring], max_frame);
+        Parts {
+            tx_counters: tx.counters(),
+            rx,
+            tx,
+            rx_counters,
+            rings,
+            region: opened.region,
+            pool,
+            port: opened.port,
+            brought,
+        }
+    }
+
+    /// Closes it, as the library does it: the rings go first. Each buffer is with the region, in a ring
+    /// or with a packet then.
+    pub fn close(self) {
+        let Parts {
+            rx,
+            tx,
+            rings,
+            region,
+            pool,
+            port,
+            brought,
+            ..
+        } = self;
+        drop((rx, tx, rings));
+        port.close(pool.port_closed(brought));
+        let unassigned = region.backing().unassigned().expect("user space");
+        let found = unassigned + region.in_rings() + pool.census().total as u32;
+        assert_eq!(found, region.usable_bufs(), "{:?}", pool.census());
+        pool.retire();
+    }
 }
