@@ -75,3 +75,18 @@ impl PacketLayout {
         unsafe { raw.cast::<u8>().add(self.frame_ofs).cast::<Frame>().read() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frame_and_source_lie_in_the_packet() {
+        let fits = |frame_ofs, source_ofs| {
+            PacketLayout::new(64, frame_ofs, source_ofs, 1, |_| {}).is_some()
+        };
+        assert!(fits(0, 63) && fits(48, 0));
+        assert!(!fits(56, 0) && !fits(49, 0) && !fits(4, 0) && !fits(usize::MAX - 7, 0));
+        assert!(!fits(0, 64) && !fits(0, usize::MAX));
+    }
+}
