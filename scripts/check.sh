@@ -50,6 +50,7 @@ cp include/ovs_netmap.h "$snapshot/" 2>/dev/null || true
 
 step fmt "cargo fmt --check" cargo fmt --check || true
 step clippy "cargo clippy, warnings denied" cargo clippy --all-targets -- -D warnings || true
+step doc "cargo doc, warnings denied" cargo doc --no-deps --config 'build.rustdocflags=["-Dwarnings"]' || true
 
 # Their seconds here are few; each script takes more.
 fuzz_seconds=${FUZZ_SECONDS:-10}

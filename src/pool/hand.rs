@@ -150,8 +150,8 @@ impl<'a> Run<'a> {
     ///
     /// # Safety
     ///
-    /// As for [`Run::new`]: [`Packet::from_raw`] or [`Packet::plain_from_raw`] was called for each of
-    /// them, and its result was forgotten.
+    /// As for [`Run::new`]: each was taken by [`Packet::from_raw`] or [`super::PlainTag::take`], and the
+    /// result was forgotten.
     #[inline]
     pub unsafe fn of_raw(array: &'a mut [*mut c_void]) -> Run<'a> {
         let array = std::ptr::from_mut(array) as *mut [MaybeUninit<Packet>];

@@ -5,7 +5,7 @@
 //! A packet and a buffer travel together. For each pool, at any time when nobody moves packets:
 //! `total = free (depot) + cached (threads) + in flight (OVS)`, and nothing of it is ever lost.
 //!
-//! A pool lives as long as a port or a packet of it does: [`retire`] takes it out of the table when
+//! A pool lives as long as a port or a packet of it does: [`Pool::retire`] takes it out of the table when
 //! the last port is closed and the last packet is back.
 
 mod depot;
