@@ -182,7 +182,8 @@ switch_start() {
     OVSDB_PID=$!
     wait_until 10 test -S "$dir/db.sock" || die "ovsdb-server did not start, see $dir/ovsdb-server.log"
     ovs-vsctl --timeout=10 --no-wait init -- "$@"
-    setpriv --pdeathsig TERM -- "${VSWITCHD[@]}" "unix:$dir/db.sock" \
+    # KILL, as it may be stopped: its devices go with the namespace.
+    setpriv --pdeathsig KILL -- "${VSWITCHD[@]}" "unix:$dir/db.sock" \
         --unixctl="$dir/ovs-vswitchd.ctl" --pidfile="$dir/ovs-vswitchd.pid" \
         --log-file="$dir/ovs-vswitchd.log" -vconsole:off \
         </dev/null >"$dir/ovs-vswitchd.out" 2>&1 &
