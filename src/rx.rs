@@ -121,6 +121,7 @@ impl RxRing {
 }
 
 /// Takes frames out of the slots of `batch`, as many as there are packets and room in `hand`.
+/// Out of line, as `drain` is inlined twice.
 #[inline(never)]
 fn take(mut batch: Batch<'_>, hand: &mut Hand<'_>, counters: &RxCounters) -> usize {
     let region = hand.pool().region();
