@@ -143,7 +143,6 @@ impl<'a> Outgoing<'a> {
 }
 
 /// A packet to send, maybe by exchanging its buffer.
-#[derive(Clone, Copy)]
 pub struct Candidate<'a> {
     raw: *mut c_void,
     layout: PacketLayout,
@@ -163,7 +162,6 @@ impl<'a> Candidate<'a> {
 }
 
 /// A packet whose buffer can be exchanged.
-#[derive(Clone, Copy)]
 pub struct Plain<'a>(Candidate<'a>);
 
 #[allow(unsafe_code)]

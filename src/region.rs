@@ -142,13 +142,8 @@ impl Region {
 
     /// Hands a buffer of ours to `to` and gives the index to write into the slot.
     #[inline]
-    #[allow(unsafe_code)]
     pub fn release(&self, buf: OwnedBuf, to: Owner) -> BufIdx {
-        debug_assert!(self.contains(buf.0));
-        // SAFETY: an `OwnedBuf` is made by `claim`, which found the entry; it only travels with packets
-        // of this region's pool, in memory of this process alone.
-        let entry = unsafe { self.owners.get_unchecked(buf.0.0 as usize) };
-        entry.store(to.0, Ordering::Relaxed);
+        self.set_owner(buf.0, to);
         buf.0
     }
 
