@@ -141,9 +141,11 @@ impl Region {
     }
 
     /// Hands a buffer of ours to `to` and gives the index to write into the slot.
+    ///
+    /// Panics for a buffer that this region does not have, which cannot be one of ours.
     #[inline]
     pub fn release(&self, buf: OwnedBuf, to: Owner) -> BufIdx {
-        self.set_owner(buf.0, to);
+        self.owners[buf.0.0 as usize].store(to.0, Ordering::Relaxed);
         buf.0
     }
 
