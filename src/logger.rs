@@ -9,17 +9,33 @@ use std::time::Instant;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-/// An error, as the host counts levels.
-pub const LEVEL_ERR: u32 = 0;
-/// A warning.
-pub const LEVEL_WARN: u32 = 1;
-/// Information.
-pub const LEVEL_INFO: u32 = 2;
-/// For debugging.
-pub const LEVEL_DBG: u32 = 3;
+/// Severity of a log message, most severe first.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Something is wrong.
+    Err = 0,
+    /// Something is odd.
+    Warn = 1,
+    /// Something happened.
+    Info = 2,
+    /// Details.
+    Dbg = 3,
+}
+
+impl From<Level> for LogLevel {
+    fn from(level: Level) -> LogLevel {
+        match level {
+            Level::Error => LogLevel::Err,
+            Level::Warn => LogLevel::Warn,
+            Level::Info => LogLevel::Info,
+            Level::Debug | Level::Trace => LogLevel::Dbg,
+        }
+    }
+}
 
 /// Takes a level and a message; may be called by any thread.
-pub type Callback = Box<dyn Fn(u32, &str) + Send + Sync>;
+pub type Callback = Box<dyn Fn(LogLevel, &str) + Send + Sync>;
 
 static BRIDGE: Bridge = Bridge {
     callback: OnceLock::new(),
@@ -87,12 +103,7 @@ impl Log for Bridge {
         let Some(_inside) = Inside::enter() else {
             return;
         };
-        let level = match record.level() {
-            Level::Error => LEVEL_ERR,
-            Level::Warn => LEVEL_WARN,
-            Level::Info => LEVEL_INFO,
-            Level::Debug | Level::Trace => LEVEL_DBG,
-        };
+        let level = record.level().into();
         match record.args().as_str() {
             Some(message) => callback(level, message),
             None => callback(level, &record.args().to_string()),
@@ -202,7 +213,7 @@ mod tests {
 
         log::error!("nobody hears this");
 
-        let seen: Arc<Mutex<Vec<(u32, String)>>> = Arc::default();
+        let seen: Arc<Mutex<Vec<(LogLevel, String)>>> = Arc::default();
         let sink = Arc::clone(&seen);
         assert!(install(Box::new(move |level, message| {
             // A host's log that logs itself: heard nowhere, and no recursion.
@@ -228,12 +239,12 @@ mod tests {
 
         let seen = seen.lock().clone();
         let expected = [
-            (LEVEL_ERR, "e"),
-            (LEVEL_WARN, "w"),
-            (LEVEL_INFO, "i"),
-            (LEVEL_DBG, "d"),
-            (LEVEL_WARN, "limited 0"),
-            (LEVEL_INFO, "t"),
+            (LogLevel::Err, "e"),
+            (LogLevel::Warn, "w"),
+            (LogLevel::Info, "i"),
+            (LogLevel::Dbg, "d"),
+            (LogLevel::Warn, "limited 0"),
+            (LogLevel::Info, "t"),
         ]
         .map(|(level, message)| (level, message.to_owned()));
         assert_eq!(seen, expected);

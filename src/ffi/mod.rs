@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The C interface, the only place where raw pointers from C become Rust values. One file a noun.
+//!
+//! Each function is a null check, a call, and a mapping of the result. Each runs in `guard`, so that no
+//! panic unwinds into C.
+#![allow(unsafe_code)]
+
+mod clock;
+mod guard;
+mod host;
+mod init;
+mod link;
+mod packet;
+mod port;
+mod queue;
+mod show;
+mod text;
+mod types;
+
+pub use clock::*;
+pub use host::*;
+pub use init::*;
+pub use link::*;
+pub use packet::*;
+pub use port::*;
+pub use queue::*;
+pub use show::*;
+pub use types::*;
+
+#[cfg(test)]
+mod tests;
