@@ -5,13 +5,13 @@
 
 use std::hint::black_box;
 
+use ovs_netmap::burst::TxBurst;
 use ovs_netmap::clock::rdtsc;
-use ovs_netmap::frames::Outgoing;
 use ovs_netmap::pool::flush_thread;
 use ovs_netmap::port::{Port, PortConfig};
 
-#[path = "../tests/host/mod.rs"]
-mod host;
+#[path = "../tests/fake_ovs/mod.rs"]
+mod fake_ovs;
 
 const BURST: usize = 32;
 const ROUNDS: usize = 20;
@@ -29,12 +29,12 @@ fn main() {
 fn best(mut round: impl FnMut(&Port) -> f64) -> f64 {
     let port = Port::open(&PortConfig {
         name: "null:0",
-        owner: "bench",
+        ovs_name: "bench",
         n_rxq: 1,
         n_txq: 1,
         rxsync_interval_us: Some(0),
         null_source: None,
-        packet: host::layout(),
+        packet: fake_ovs::layout(),
     })
     .expect("a null port always opens");
     port.state().pool().attach_thread();
@@ -46,20 +46,22 @@ fn best(mut round: impl FnMut(&Port) -> f64) -> f64 {
 #[allow(unsafe_code)]
 fn forward(port: &Port) -> f64 {
     let mut burst = Vec::with_capacity(BURST);
-    let layout = host::layout();
+    let layout = fake_ovs::layout();
     let mut packets = 0;
     let start = rdtsc();
     for _ in 0..BURSTS {
         burst.clear();
         // SAFETY: this thread alone uses the port.
-        let n = unsafe { port.rxqs()[0].alone(|queue| queue.recv(burst.spare_capacity_mut())) };
+        let n = unsafe {
+            port.rxqs()[0].assume_unshared(|queue| queue.recv(burst.spare_capacity_mut()))
+        };
         packets += n;
         // SAFETY: `recv` wrote the first `n`.
         unsafe { burst.set_len(n) };
         // SAFETY: the packets are ours, and their bytes are in the region.
-        let out = unsafe { Outgoing::new(black_box(&mut burst), layout) };
+        let out = unsafe { TxBurst::new(black_box(&mut burst), layout) };
         // SAFETY: this thread alone uses the port.
-        let sent = unsafe { port.txqs()[0].alone(|queue| queue.send(out)) };
+        let sent = unsafe { port.txqs()[0].assume_unshared(|queue| queue.send(out)) };
         assert_eq!(sent.frames, n);
     }
     (rdtsc() - start) as f64 / packets as f64

@@ -14,7 +14,7 @@ pub struct Exclusive<T> {
     lock: Mutex<()>,
 }
 
-// SAFETY: the value is only reached by `alone` and `locked`, whose callers promise that no two
+// SAFETY: the value is only reached by `assume_unshared` and `with_lock`, whose callers promise that no two
 // threads are in them at once; between threads it moves, hence `T: Send`.
 #[allow(unsafe_code)]
 unsafe impl<T: Send> Sync for Exclusive<T> {}
@@ -32,10 +32,10 @@ impl<T> Exclusive<T> {
     ///
     /// # Safety
     ///
-    /// No other thread is in `alone` or `locked` of this value, and `work` does not come back here.
+    /// No other thread is in `assume_unshared` or `with_lock` of this value, and `work` does not come back here.
     #[inline]
     #[allow(unsafe_code)]
-    pub unsafe fn alone<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
+    pub unsafe fn assume_unshared<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
         // SAFETY: the caller promises to be alone.
         work(unsafe { &mut *self.value.get() })
     }
@@ -44,12 +44,12 @@ impl<T> Exclusive<T> {
     ///
     /// # Safety
     ///
-    /// No other thread is in `alone` of this value, and `work` does not come back here.
+    /// No other thread is in `assume_unshared` of this value, and `work` does not come back here.
     #[inline]
     #[allow(unsafe_code)]
-    pub unsafe fn locked<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
+    pub unsafe fn with_lock<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
         let _held = self.lock.lock();
-        // SAFETY: the lock keeps the others in `locked` out, the caller promises the rest.
+        // SAFETY: the lock keeps the others in `with_lock` out, the caller promises the rest.
         work(unsafe { &mut *self.value.get() })
     }
 }

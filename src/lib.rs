@@ -13,7 +13,7 @@
 //!                              ^             ^
 //!   ring     head -> [slot][slot][slot] <- tail             len, flags, buf_idx, offset
 //!                              |
-//!   engine   rxsync / txsync:  kernel (ioctl) | xdp (AF_XDP) | memory (this process)
+//!   engine   rxsync / txsync:  kernel (ioctl) | xdp (AF_XDP) | internal (this process)
 //! ```
 //!
 //! Receiving exchanges the slot's buffer for a packet's, sending does it the other way round; nothing
@@ -26,25 +26,25 @@
 compile_error!("netmap's rings are shared with a 64-bit kernel: only 64-bit targets are supported");
 
 pub mod abi;
+pub mod burst; // (U)
 pub mod clock; // (U) one line a processor
 pub mod config;
 pub mod counters;
-pub mod engine; // (U) userspace, xdp, kernel
+pub mod engine; // (U) user_region, xdp, kernel
 pub mod error;
 pub mod exclusive; // (U)
 pub mod ffi; // (U)
-pub mod frames; // (U)
 pub mod index;
 pub mod link;
 pub mod logger;
+mod model_sync;
 pub mod name;
 pub mod netif; // (U)
-pub mod pool; // (U) header, layout, hand, depot
+pub mod pool; // (U) header, layout, slice, depot
 pub mod port;
 pub mod region; // (U)
 pub mod ring; // (U)
 pub mod rx;
 pub mod show;
-mod sync;
 pub mod throttle;
 pub mod tx;

@@ -56,7 +56,7 @@ pub struct PortConfig<'a> {
     /// The netmap port.
     pub name: &'a str,
     /// The interface in OVS, for messages.
-    pub owner: &'a str,
+    pub ovs_name: &'a str,
     /// Receive queues; 0 for the default of one.
     pub n_rxq: u32,
     /// Transmit queues wanted; 0 for one. There are at most as many as rings.
@@ -92,7 +92,7 @@ pub struct Port {
 /// What of a port may be read at any time, by any thread.
 pub struct PortState {
     name: PortName,
-    owner: String,
+    ovs_name: String,
     pool: Arc<Pool>,
     interval: Interval,
     /// No interval of its own: it follows the global one.
@@ -144,7 +144,7 @@ impl Port {
         if let Some(other) = ports().iter().find(|port| port.name == name) {
             return Err(Error::new(
                 libc::EBUSY,
-                format!("{name}: already open as interface {}", other.owner),
+                format!("{name}: already open as interface {}", other.ovs_name),
             ));
         }
         let interval = Interval::new(0);
@@ -232,7 +232,7 @@ impl Port {
         }
         let state = Arc::new(PortState {
             name,
-            owner: wanted.owner.to_owned(),
+            ovs_name: wanted.ovs_name.to_owned(),
             pool,
             interval,
             follows_global: AtomicBool::new(wanted.rxsync_interval_us.is_none()),
@@ -282,7 +282,7 @@ impl Drop for Port {
             engine.close(extra);
         }
         Arc::clone(pool).retire();
-        log::info!("{}: closed {}", self.state.owner, self.state.name);
+        log::info!("{}: closed {}", self.state.ovs_name, self.state.name);
     }
 }
 
@@ -293,8 +293,8 @@ impl PortState {
     }
 
     /// The interface in OVS.
-    pub fn owner(&self) -> &str {
-        &self.owner
+    pub fn ovs_name(&self) -> &str {
+        &self.ovs_name
     }
 
     /// Where its packets come from.
@@ -346,7 +346,7 @@ impl PortState {
             .fault()
             .filter(|fault| Some(fault) != old_fault.as_ref())
         {
-            log::warn!("{}: {fault}", self.owner);
+            log::warn!("{}: {fault}", self.ovs_name);
         }
         changed
     }
@@ -459,7 +459,7 @@ impl PortState {
         let words: Vec<_> = status
             .map(|(key, value)| format!("{key}={value}"))
             .collect();
-        format!("{}: {}", self.owner, words.join(" "))
+        format!("{}: {}", self.ovs_name, words.join(" "))
     }
 }
 

@@ -407,7 +407,7 @@ impl Batch<'_> {
 
     /// The next slots that lie one after the other, at most `most`; empty when none is left.
     #[inline]
-    pub fn run(&self, most: usize) -> &[SlotCell] {
+    pub fn contiguous(&self, most: usize) -> &[SlotCell] {
         let cells = &self.ring.cells()[self.pos as usize..];
         let n = cells.len().min(self.left as usize).min(most);
         &cells[..n]

@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use netmap_sys::netmap::{NS_BUF_CHANGED, NS_MOREFRAG};
 
+use crate::burst::{ReadyPacket, RxBurst};
 use crate::clock;
 use crate::counters::RxCounters;
 use crate::engine::SyncedRing;
 use crate::index::{BufIdx, OwnedBuf};
 use crate::logger::RateLimit;
-use crate::pool::{Frame, Hand, Pool, Ready};
+use crate::pool::{Frame, Pool};
 use crate::region::Region;
 use crate::ring::{BadRing, Batch, Ring, Slot, SlotCell};
 use crate::throttle::{Interval, Throttle};
@@ -67,18 +68,18 @@ impl RxQueue {
     /// the caller's now.
     #[inline]
     pub fn recv(&mut self, out: &mut [MaybeUninit<*mut c_void>]) -> usize {
-        let mut hand = Hand::new(&self.pool, out);
+        let mut burst = RxBurst::new(&self.pool, out);
         for _ in 0..self.rings.len() {
-            self.rings[self.next].recv(&mut hand);
+            self.rings[self.next].recv(&mut burst);
             self.next += 1;
             if self.next >= self.rings.len() {
                 self.next = 0;
             }
-            if hand.room() == 0 {
+            if burst.room() == 0 {
                 break;
             }
         }
-        hand.given()
+        burst.given()
     }
 }
 
@@ -86,18 +87,18 @@ impl RxRing {
     /// Receives what is in the ring. If that is nothing - it is empty, or has only the beginning of a
     /// frame, or makes no sense, which the other side sets right in a sync - syncs and tries again.
     #[inline]
-    fn recv(&mut self, hand: &mut Hand<'_>) {
-        if self.drain(hand) == 0 && self.rxsync() {
-            self.drain(hand);
+    fn recv(&mut self, burst: &mut RxBurst<'_>) {
+        if self.drain(burst) == 0 && self.rxsync() {
+            self.drain(burst);
         }
     }
 
     /// Receives what is in the ring; returns how many frames.
     #[inline]
-    fn drain(&mut self, hand: &mut Hand<'_>) -> usize {
+    fn drain(&mut self, burst: &mut RxBurst<'_>) -> usize {
         match self.synced.ring.batch() {
             Ok(batch) if batch.left() == 0 => 0,
-            Ok(batch) => take(batch, hand, &self.counters),
+            Ok(batch) => take(batch, burst, &self.counters),
             Err(BadRing) => {
                 self.counters.bad_ring.add(1);
                 0
@@ -120,45 +121,45 @@ impl RxRing {
     }
 }
 
-/// Takes frames out of the slots of `batch`, as many as there are packets and room in `hand`.
+/// Takes frames out of the slots of `batch`, as many as there are packets and room in `burst`.
 /// Out of line, as `drain` is inlined twice.
 #[inline(never)]
-fn take(mut batch: Batch<'_>, hand: &mut Hand<'_>, counters: &RxCounters) -> usize {
-    let region = hand.pool().region();
-    let before = hand.given();
+fn take(mut batch: Batch<'_>, burst: &mut RxBurst<'_>, counters: &RxCounters) -> usize {
+    let region = burst.pool().region();
+    let before = burst.given();
     let mut bytes = 0;
-    while batch.left() > 0 && hand.room() > 0 {
-        let wanted = hand.room().min(batch.left() as usize);
-        let ready = hand.fill(wanted);
+    while batch.left() > 0 && burst.room() > 0 {
+        let wanted = burst.room().min(batch.left() as usize);
+        let ready = burst.fill(wanted);
         if ready == 0 {
             counters.no_buffer.add(1);
             break;
         }
-        let run = batch.run(ready);
-        let simple = take_simple(run, batch.ring(), region, hand.ready(), &mut bytes);
-        let stopped = simple < run.len();
+        let slots = batch.contiguous(ready);
+        let simple = take_simple(slots, batch.ring(), region, burst.ready(), &mut bytes);
+        let stopped = simple < slots.len();
         batch.skip(simple as u32);
-        hand.give(simple);
+        burst.give(simple);
         if !stopped {
             continue;
         }
-        match odd(&batch, region, counters) {
-            Verdict::Take(part, buf) => {
-                let Some(packet) = hand.ready().next() else {
+        match slow_path(&batch, region, counters) {
+            SlowPath::Take(part, buf) => {
+                let Some(packet) = burst.ready().next() else {
                     unreachable!("as many packets were ready as slots were looked at");
                 };
                 let empty = exchange(batch.slot(0), part, buf, region, batch.ring(), packet);
-                hand.give(1);
+                burst.give(1);
                 batch.pass(empty);
                 batch.skip(part.slots - 1);
                 bytes += part.len;
             }
-            Verdict::Drop(slots) => batch.skip(slots),
-            Verdict::Wait => break,
+            SlowPath::Drop(slots) => batch.skip(slots),
+            SlowPath::Wait => break,
         }
     }
     batch.commit();
-    let received = hand.given() - before;
+    let received = burst.given() - before;
     if received > 0 {
         counters.packets.add(received as u64);
         counters.bytes.add(bytes);
@@ -167,18 +168,18 @@ fn take(mut batch: Batch<'_>, hand: &mut Hand<'_>, counters: &RxCounters) -> usi
     received
 }
 
-/// Takes the frames in the slots of `run`, up to the first that is not simply one good slot. Returns
+/// Takes the frames in the cells of `slots`, up to the first that is not simply one good slot. Returns
 /// how many. There must be one of `packets` for each slot.
 #[inline]
 fn take_simple<'p>(
-    run: &[SlotCell],
+    slots: &[SlotCell],
     ring: &Ring,
     region: &Region,
-    packets: impl Iterator<Item = Ready<'p>>,
+    packets: impl Iterator<Item = ReadyPacket<'p>>,
     bytes: &mut u64,
 ) -> usize {
     let mut taken = 0;
-    for (cell, packet) in run.iter().zip(packets) {
+    for (cell, packet) in slots.iter().zip(packets) {
         let slot = cell.read();
         let part = Part::in_slot(&slot, ring);
         let Some(room) = (region.buf_size() as u64).checked_sub(part.offset) else {
@@ -207,7 +208,7 @@ fn exchange(
     buf: OwnedBuf,
     region: &Region,
     ring: &Ring,
-    mut packet: Ready<'_>,
+    mut packet: ReadyPacket<'_>,
 ) -> Slot {
     let frame = Frame {
         base: region.base_of(&buf).as_ptr(),
@@ -216,7 +217,7 @@ fn exchange(
         size: part.len as u32,
     };
     let old = packet.exchange_buf(buf);
-    packet.launch(frame);
+    packet.hand_out(frame);
     Slot {
         buf_idx: region.release(old, ring.owner()).0,
         len: 0,
@@ -226,7 +227,7 @@ fn exchange(
 }
 
 /// What to do with a frame that is not simply one good slot.
-enum Verdict {
+enum SlowPath {
     /// Receive it: its bytes are all in this buffer, that of its first slot, now.
     Take(Part, OwnedBuf),
     /// Pass over this many slots; the drop is counted.
@@ -237,7 +238,7 @@ enum Verdict {
 
 /// Looks closer at the first frame left.
 #[cold]
-fn odd(batch: &Batch<'_>, region: &Region, counters: &RxCounters) -> Verdict {
+fn slow_path(batch: &Batch<'_>, region: &Region, counters: &RxCounters) -> SlowPath {
     let ring = batch.ring();
     let buf_size = region.buf_size() as u64;
     let slot = batch.slot(0);
@@ -246,7 +247,7 @@ fn odd(batch: &Batch<'_>, region: &Region, counters: &RxCounters) -> Verdict {
     if slot.flags & NS_MOREFRAG != 0 {
         match measure(batch, part) {
             Some(frame) => whole = frame,
-            None => return Verdict::Wait,
+            None => return SlowPath::Wait,
         }
     }
     // A first slot may be empty when more follow: netmap's e1000 does that when its ring starts.
@@ -266,7 +267,7 @@ fn odd(batch: &Batch<'_>, region: &Region, counters: &RxCounters) -> Verdict {
     } else {
         match region.claim(BufIdx(slot.buf_idx), ring.owner()) {
             Some(buf) if gather(batch, whole, region, &buf) => {
-                return Verdict::Take(whole, buf);
+                return SlowPath::Take(whole, buf);
             }
             Some(buf) => {
                 region.release(buf, ring.owner());
@@ -276,7 +277,7 @@ fn odd(batch: &Batch<'_>, region: &Region, counters: &RxCounters) -> Verdict {
         &counters.bad_index
     };
     fault.add(1);
-    Verdict::Drop(whole.slots)
+    SlowPath::Drop(whole.slots)
 }
 
 /// A frame in the ring: how many slots, where it starts in the first one's buffer, all its bytes.

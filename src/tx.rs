@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use netmap_sys::netmap::NS_BUF_CHANGED;
 
+use crate::burst::{Candidate, TxBurst};
 use crate::counters::TxCounters;
 use crate::engine::{HEADROOM, SyncedRing};
-use crate::frames::{Candidate, Outgoing};
 use crate::index::BufIdx;
 use crate::pool::{Frame, Pool};
 use crate::region::{RawBytes, Region};
@@ -50,7 +50,7 @@ impl TxQueue {
 
     /// Sends `packets`. Those of this library are put back to their pools, sent or not.
     #[inline]
-    pub fn send(&mut self, packets: Outgoing<'_>) -> Sent {
+    pub fn send(&mut self, packets: TxBurst<'_>) -> Sent {
         let mut burst = Burst {
             packets,
             max_frame: self.max_frame.load(Ordering::Relaxed),
@@ -86,7 +86,7 @@ pub struct Sent {
 
 /// A burst on its way out.
 struct Burst<'q> {
-    packets: Outgoing<'q>,
+    packets: TxBurst<'q>,
     max_frame: u32,
     pool: &'q Pool,
     counters: &'q TxCounters,
@@ -131,10 +131,10 @@ impl Burst<'_> {
     #[inline]
     fn swap(&mut self, batch: &mut Batch<'_>) {
         loop {
-            let run = batch.run(self.packets.left());
+            let slots = batch.contiguous(self.packets.left());
             let packets = self.packets.rest(self.pool.id());
-            let (swapped, bytes) = swap_run(
-                run,
+            let (swapped, bytes) = swap_slots(
+                slots,
                 packets,
                 batch.ring(),
                 self.pool.region(),
@@ -143,7 +143,7 @@ impl Burst<'_> {
             self.packets.taken(swapped);
             self.swapped += swapped;
             self.bytes += bytes;
-            let stopped = swapped < run.len();
+            let stopped = swapped < slots.len();
             batch.skip(swapped as u32);
             if stopped || batch.left() == 0 || self.packets.left() == 0 {
                 break;
@@ -209,19 +209,21 @@ impl Burst<'_> {
     }
 }
 
-/// Puts `packets` into the slots of `run`, one by one, up to the first that is not plain or whose
+/// Puts `packets` into the cells of `slots`, one by one, up to the first that is not swappable or whose
 /// frame the port does not take as it lies in its buffer. Returns how many, and the bytes of their frames.
 #[inline]
-fn swap_run<'p>(
-    run: &[SlotCell],
+fn swap_slots<'p>(
+    slots: &[SlotCell],
     packets: impl Iterator<Item = Candidate<'p>>,
     ring: &Ring,
     region: &Region,
     max_frame: u32,
 ) -> (usize, u64) {
     let (mut swapped, mut bytes) = (0, 0);
-    for (cell, packet) in run.iter().zip(packets) {
-        let Some(packet) = packet.plain() else { break };
+    for (cell, packet) in slots.iter().zip(packets) {
+        let Some(packet) = packet.swappable() else {
+            break;
+        };
         let Frame { data_ofs, size, .. } = packet.frame();
         let offset = data_ofs as u32;
         let fits = ring.takes_offset(offset)

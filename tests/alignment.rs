@@ -9,9 +9,9 @@ use ovs_netmap::pool::{self, Frame};
 use ovs_netmap::rx::RxQueue;
 use ovs_netmap::tx::{Sent, TxQueue};
 
-mod host;
+mod fake_ovs;
 
-use host::{HostPacket, Parts};
+use fake_ovs::{OvsPacket, Parts};
 
 /// One end of a pipe, whose transmit ring takes frames from multiples of `alignment`.
 fn open(name: &str, alignment: u32) -> Parts {
@@ -26,13 +26,13 @@ fn open(name: &str, alignment: u32) -> Parts {
 
 /// The next packet, and where its frame is.
 fn receive(rx: &mut RxQueue) -> (*mut c_void, Frame) {
-    let packets = host::recv(rx, 1);
+    let packets = fake_ovs::recv(rx, 1);
     assert_eq!(packets.len(), 1);
-    (packets[0], host::frame_of(packets[0]))
+    (packets[0], fake_ovs::frame_of(packets[0]))
 }
 
 fn send(tx: &mut TxQueue, packet: *mut c_void) -> Sent {
-    let sent = host::send(tx, &mut [packet]);
+    let sent = fake_ovs::send(tx, &mut [packet]);
     assert_eq!(sent.frames, 1);
     sent
 }
@@ -50,14 +50,14 @@ fn a_frame_at_an_odd_place_is_copied_to_an_aligned_one() {
             // A packet of the region, with a frame in it.
             let first: Vec<u8> = (0..200).map(|byte| byte + round as u8).collect();
             assert_eq!(
-                send(&mut b.tx, HostPacket::foreign(&first).raw()).returned,
+                send(&mut b.tx, OvsPacket::foreign(&first).raw()).returned,
                 1
             );
             let (packet, mut frame) = receive(&mut a.rx);
             assert_eq!(u32::from(frame.data_ofs), HEADROOM);
             frame.data_ofs = frame.data_ofs.wrapping_add_signed(by as i16);
             frame.size = frame.size.wrapping_add_signed(-by);
-            host::set_frame(packet, frame);
+            fake_ovs::set_frame(packet, frame);
             let byte = |i: u32| (i * 7 + round as u32) as u8;
             let sent: Vec<u8> = (0..frame.size).map(byte).collect();
             // SAFETY: inside the buffer, which is ours as long as the packet is.

@@ -13,9 +13,9 @@ use ovs_netmap::port::{Port, PortConfig};
 use ovs_netmap::show::show;
 use proptest::prelude::*;
 
-mod host;
+mod fake_ovs;
 
-use host::HostPacket;
+use fake_ovs::OvsPacket;
 
 const NAMES: [&str; 5] = ["netmap:a{1", "netmap:a}1", "netmap:b{1", "null:0", "null:1"];
 
@@ -112,7 +112,7 @@ impl World {
     fn recv(&mut self, p: usize, n: usize) {
         let Some(port) = &self.ports[p] else { return };
         // SAFETY: this thread alone uses the port.
-        let packets = unsafe { port.rxqs()[0].alone(|queue| host::recv(queue, n)) };
+        let packets = unsafe { port.rxqs()[0].assume_unshared(|queue| fake_ovs::recv(queue, n)) };
         self.held.extend(packets);
     }
 
@@ -121,14 +121,14 @@ impl World {
     fn send(&mut self, p: usize, packets: usize, push: bool) {
         let Some(port) = &self.ports[p] else { return };
         let n = packets.min(self.held.len());
-        let mut foreign = HostPacket::foreign(&[0x5a; 60]);
+        let mut foreign = OvsPacket::foreign(&[0x5a; 60]);
         let mut burst = Vec::new();
         for (i, packet) in self.held.drain(..n).enumerate() {
-            let mut frame = host::frame_of(packet);
+            let mut frame = fake_ovs::frame_of(packet);
             if push {
                 // A pushed header moves the start of the frame, as OVS does it.
                 frame.data_ofs -= 4;
-                host::set_frame(packet, frame);
+                fake_ovs::set_frame(packet, frame);
             }
             burst.push(packet);
             if i % 7 == 5 {
@@ -137,7 +137,8 @@ impl World {
         }
         let others = burst.len() - n;
         // SAFETY: one thread.
-        let sent = unsafe { port.txqs()[0].alone(|queue| host::send(queue, &mut burst)) };
+        let sent =
+            unsafe { port.txqs()[0].assume_unshared(|queue| fake_ovs::send(queue, &mut burst)) };
         assert_eq!(sent.returned, others);
         assert!(
             burst[..others]
@@ -150,10 +151,10 @@ impl World {
     fn send_foreign(&mut self, p: usize, frames: usize, len: usize) {
         let Some(port) = &self.ports[p] else { return };
         let bytes = vec![0x5a_u8; len];
-        let mut packet = HostPacket::foreign(&bytes);
+        let mut packet = OvsPacket::foreign(&bytes);
         let mut burst = vec![packet.raw(); frames];
         // SAFETY: one thread.
-        let sent = unsafe { port.txqs()[0].locked(|queue| host::send(queue, &mut burst)) };
+        let sent = unsafe { port.txqs()[0].with_lock(|queue| fake_ovs::send(queue, &mut burst)) };
         assert_eq!(sent.returned, frames);
     }
 
@@ -161,7 +162,11 @@ impl World {
     fn check(&self) {
         let text = show();
         assert!(!text.contains("UNBALANCED"), "{text}");
-        let bases: HashSet<_> = self.held.iter().map(|&p| host::frame_of(p).base).collect();
+        let bases: HashSet<_> = self
+            .held
+            .iter()
+            .map(|&p| fake_ovs::frame_of(p).base)
+            .collect();
         assert_eq!(bases.len(), self.held.len(), "a buffer is in two packets");
         let in_flight: usize = pool::pools().iter().map(|p| p.census().in_flight).sum();
         assert_eq!(in_flight, self.held.len());
@@ -171,12 +176,12 @@ impl World {
 fn open(name: &str) -> ovs_netmap::error::Result<Port> {
     Port::open(&PortConfig {
         name,
-        owner: name,
+        ovs_name: name,
         n_rxq: 1,
         n_txq: 1,
         rxsync_interval_us: Some(0),
         null_source: None,
-        packet: host::layout(),
+        packet: fake_ovs::layout(),
     })
 }
 
@@ -251,7 +256,7 @@ fn forward_and_swap(port: &Port, i: usize, mailbox: &Mutex<Vec<Packets>>) {
             pool::flush_thread();
         }
         // SAFETY: each thread has a port of its own.
-        let mut got = unsafe { port.rxqs()[0].alone(|queue| host::recv(queue, 32)) };
+        let mut got = unsafe { port.rxqs()[0].assume_unshared(|queue| fake_ovs::recv(queue, 32)) };
         match round % 4 {
             0 => {
                 // Leave these to another thread, and free what one left before.
@@ -264,7 +269,7 @@ fn forward_and_swap(port: &Port, i: usize, mailbox: &Mutex<Vec<Packets>>) {
             1 => free(Packets(got)),
             _ => {
                 // SAFETY: each thread has a port of its own.
-                unsafe { port.txqs()[0].alone(|queue| host::send(queue, &mut got)) };
+                unsafe { port.txqs()[0].assume_unshared(|queue| fake_ovs::send(queue, &mut got)) };
             }
         }
     }
@@ -294,7 +299,7 @@ fn moved_packets_are_copied_and_come_back() {
             data_ofs: 10,
             size: 200,
         };
-        host::set_frame(packet, frame);
+        fake_ovs::set_frame(packet, frame);
     }
     world.run(&Op::Send {
         port: 0,
@@ -305,7 +310,7 @@ fn moved_packets_are_copied_and_come_back() {
     world.check();
     assert_eq!(world.held.len(), 4);
     for &packet in &world.held {
-        let frame = host::frame_of(packet);
+        let frame = fake_ovs::frame_of(packet);
         assert_eq!((frame.size, frame.data_ofs), (200, 256));
         // SAFETY: the frame lies in the packet's buffer, and nobody writes it now.
         let bytes = unsafe { std::slice::from_raw_parts(frame.base.add(256), 200) };
@@ -373,7 +378,7 @@ fn frames_over_several_slots() {
     let (mut from, mut to) = (open("netmap:f{1"), open("netmap:f}1"));
     let region = Arc::clone(&from.region);
     let mut out = from.rings[0].tx.take().unwrap();
-    let pool = pool::Pool::of(&region, host::layout()).unwrap();
+    let pool = pool::Pool::of(&region, fake_ovs::layout()).unwrap();
     let brought = to.extra.len();
     pool.port_opened(std::mem::take(&mut to.extra));
     let mut rx = RxQueue::new(Arc::clone(&pool));
@@ -400,7 +405,7 @@ fn frames_over_several_slots() {
                 // All but the last slot first: nothing is received until the frame is complete.
                 batch.commit();
                 out.sync().unwrap();
-                assert!(host::recv(&mut rx, 32).is_empty());
+                assert!(fake_ovs::recv(&mut rx, 32).is_empty());
                 batch = out.ring.batch().unwrap();
             }
             let mut slot = batch.slot(0);
@@ -419,10 +424,10 @@ fn frames_over_several_slots() {
         }
         batch.commit();
         out.sync().unwrap();
-        let received = host::recv(&mut rx, 32);
+        let received = fake_ovs::recv(&mut rx, 32);
         assert_eq!(received.len(), arrives as usize, "{lens:?}");
         for packet in received {
-            let frame = host::frame_of(packet);
+            let frame = fake_ovs::frame_of(packet);
             assert_eq!(frame.size as usize, whole.len());
             // SAFETY: they lie in the packet's buffer, and nobody writes them now.
             let bytes = unsafe {

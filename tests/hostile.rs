@@ -15,9 +15,9 @@ use ovs_netmap::ring::{Ring, SLOTS_OFFSET};
 use ovs_netmap::rx::RxQueue;
 use ovs_netmap::tx::TxQueue;
 
-mod host;
+mod fake_ovs;
 
-use host::Parts;
+use fake_ovs::Parts;
 
 /// A small generator (xorshift64*, Vigna 2016), so that a run can be repeated.
 struct Random(u64);
@@ -74,9 +74,9 @@ fn forward(rx: &mut RxQueue, tx: &mut TxQueue, stop: &AtomicBool) -> u64 {
     let mut sum = 0;
     rx.pool().attach_thread();
     while !stop.load(Ordering::Relaxed) {
-        let mut packets = host::recv(rx, 32);
+        let mut packets = fake_ovs::recv(rx, 32);
         for &packet in &packets {
-            let frame = host::frame_of(packet);
+            let frame = fake_ovs::frame_of(packet);
             assert!(frame.data_ofs as u32 + frame.size <= frame.allocated as u32);
             let data = frame.base.wrapping_add(frame.data_ofs as usize);
             // SAFETY: the frame lies in its buffer, as just asserted; that is the point.
@@ -89,7 +89,7 @@ fn forward(rx: &mut RxQueue, tx: &mut TxQueue, stop: &AtomicBool) -> u64 {
                 last.write_volatile(0x55);
             }
         }
-        assert_eq!(host::send(tx, &mut packets).returned, 0);
+        assert_eq!(fake_ovs::send(tx, &mut packets).returned, 0);
     }
     pool::flush_thread();
     sum

@@ -15,14 +15,15 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ovs_netmap::burst::RxBurst;
 use ovs_netmap::index::{BufIdx, OwnedBuf, Owner};
-use ovs_netmap::pool::{self, Frame, Hand, Packet, Pool};
+use ovs_netmap::pool::{self, Frame, Packet, Pool};
 use ovs_netmap::region::{Backing, Region};
 use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler};
 use shuttle::sync::mpsc;
 use shuttle::{Config, Runner, thread};
 
-mod host;
+mod fake_ovs;
 
 /// Runs of each larger model: at random, and with few changes of thread at random places
 /// (S. Burckhardt et al., "A Randomized Scheduler with Probabilistic Guarantees of Finding Bugs",
@@ -156,7 +157,7 @@ struct Port {
 impl Port {
     /// A port that brings the buffers `first..first + n` of those it can bring.
     fn open(region: &Arc<Region>, kernel: &Arc<Kernel>, first: u32, n: u32) -> Port {
-        let pool = Pool::of(region, host::layout()).expect("a place in the table");
+        let pool = Pool::of(region, fake_ovs::layout()).expect("a place in the table");
         let idxs = (first..first + n).map(|i| BufIdx(BufIdx::FIRST_VALID + i));
         let bufs: Vec<_> = idxs
             .map(|idx| {
@@ -210,17 +211,17 @@ impl User {
     /// Takes `n` packets, or as many as there are.
     fn take(&mut self, n: usize) -> usize {
         let mut array = vec![MaybeUninit::uninit(); n];
-        let mut hand = Hand::new(&self.pool, &mut array);
-        let ready = hand.fill(n);
+        let mut burst = RxBurst::new(&self.pool, &mut array);
+        let ready = burst.fill(n);
         let frame = Frame {
             base: std::ptr::null_mut(),
             allocated: 0,
             data_ofs: 0,
             size: 0,
         };
-        hand.ready().for_each(|packet| packet.launch(frame));
-        hand.give(ready);
-        drop(hand);
+        burst.ready().for_each(|packet| packet.hand_out(frame));
+        burst.give(ready);
+        drop(burst);
         for packet in &array[..ready] {
             // SAFETY: these were given.
             #[allow(unsafe_code)]

@@ -14,10 +14,10 @@ use ovs_netmap::index::BufIdx;
 use ovs_netmap::pool::{self, Packet};
 use ovs_netmap::ring::SLOTS_OFFSET;
 
-#[path = "../../tests/host/mod.rs"]
-mod host;
+#[path = "../../tests/fake_ovs/mod.rs"]
+mod fake_ovs;
 
-use host::{HostPacket, Parts};
+use fake_ovs::{OvsPacket, Parts};
 
 const NAMES: [&str; 3] = ["null:0", "netmap:x{1", "netmap:x}1"];
 const BUF_SIZE: u32 = 2048;
@@ -92,8 +92,8 @@ impl World {
         let Some(port) = &mut self.ports[p] else {
             return;
         };
-        for packet in host::recv(&mut port.rx, n) {
-            let frame = host::frame_of(packet);
+        for packet in fake_ovs::recv(&mut port.rx, n) {
+            let frame = fake_ovs::frame_of(packet);
             assert_eq!(frame.allocated as u32, BUF_SIZE);
             assert!(frame.data_ofs as u32 + frame.size <= BUF_SIZE && frame.size > 0);
             // SAFETY: the packet was just received.
@@ -105,7 +105,7 @@ impl World {
             unsafe { frame.base.write_bytes(0x55, frame.allocated as usize) };
             self.held.push(packet);
         }
-        let base = |&packet: &*mut c_void| host::frame_of(packet).base;
+        let base = |&packet: &*mut c_void| fake_ovs::frame_of(packet).base;
         let bases: HashSet<_> = self.held.iter().map(base).collect();
         assert_eq!(bases.len(), self.held.len(), "a buffer is in two packets");
     }
@@ -118,7 +118,7 @@ impl World {
         let mut packets: Vec<_> = self.held.drain(..n).collect();
         for &packet in &packets {
             // Headers pushed, as far as there is room, or popped.
-            let mut frame = host::frame_of(packet);
+            let mut frame = fake_ovs::frame_of(packet);
             let room = frame.data_ofs.min(push as u16);
             if push % 2 == 0 {
                 frame.data_ofs -= room;
@@ -127,9 +127,9 @@ impl World {
                 frame.data_ofs += frame.size as u16 / 2;
                 frame.size /= 2;
             }
-            host::set_frame(packet, frame);
+            fake_ovs::set_frame(packet, frame);
         }
-        assert_eq!(host::send(&mut port.tx, &mut packets).returned, 0);
+        assert_eq!(fake_ovs::send(&mut port.tx, &mut packets).returned, 0);
     }
 
     fn free(&mut self, n: usize) {
@@ -164,8 +164,8 @@ fn free(packet: *mut c_void) {
 
 fn send_foreign(port: &mut Parts, n: usize, len: usize) {
     let bytes = vec![0xaa_u8; len];
-    let mut packet = HostPacket::foreign(&bytes);
-    let sent = host::send(&mut port.tx, &mut vec![packet.raw(); n]);
+    let mut packet = OvsPacket::foreign(&bytes);
+    let sent = fake_ovs::send(&mut port.tx, &mut vec![packet.raw(); n]);
     assert_eq!(sent.returned, n);
 }
 

@@ -15,13 +15,13 @@ use crate::name::{PortKind, PortName};
 use crate::region::Region;
 use crate::ring::Ring;
 
+pub mod internal;
 pub mod kernel;
-pub mod memory;
-pub mod userspace;
+pub mod user_region;
 #[cfg(target_os = "linux")]
 pub mod xdp;
 
-pub use userspace::HEADROOM;
+pub use user_region::HEADROOM;
 
 /// What a frame has beside the MTU: an Ethernet header and one VLAN tag.
 pub const FRAME_HEADER: u32 = 14 + 4;
@@ -125,7 +125,7 @@ pub trait EnginePort: Send + Sync {
 pub fn open(choice: EngineChoice, request: &OpenRequest<'_>) -> Result<Opened> {
     if let PortKind::Null { .. } = request.name.kind() {
         // A source and sink of this library's own: the same with every engine.
-        return memory::open(request);
+        return internal::open(request);
     }
     match choice {
         EngineChoice::Kernel => kernel::open(request),
@@ -154,7 +154,7 @@ fn open_userspace(request: &OpenRequest<'_>) -> Result<Opened> {
                 request.name
             ),
         )),
-        PortKind::Pipe { .. } | PortKind::Null { .. } => memory::open(request),
+        PortKind::Pipe { .. } | PortKind::Null { .. } => internal::open(request),
         PortKind::Vale { .. } => Err(Error::new(
             libc::EOPNOTSUPP,
             format!(

@@ -84,7 +84,7 @@ unsafe fn open(options: *const PortOptions) -> Result<Port> {
     let name = name.ok_or_else(|| missing("config->name"))?;
     Port::open(&PortConfig {
         name: &name,
-        owner: owner.as_deref().unwrap_or(&name),
+        ovs_name: owner.as_deref().unwrap_or(&name),
         n_rxq: options.n_rxq,
         n_txq: options.n_txq,
         rxsync_interval_us: interval(options.rxsync_intval_us)?,

@@ -4,7 +4,7 @@
 use super::guard::{guard, with_port};
 use super::host::attached;
 use super::types::{DpPacket, NetdevRxq};
-use crate::frames::Outgoing;
+use crate::burst::TxBurst;
 use crate::pool;
 use crate::port::{Port, RxHandle};
 use crate::tx::Sent;
@@ -26,7 +26,7 @@ pub unsafe extern "C" fn netmap_init_port(rxq: *mut NetdevRxq) {
         // SAFETY: NULL, or a handle of `netmap_port_rxq` whose port is open while OVS has the queue.
         if let Some(handle) = unsafe { handle.as_ref() } {
             // SAFETY: only the calling thread polls the queue.
-            unsafe { handle.alone(|queue| queue.pool().attach_thread()) };
+            unsafe { handle.assume_unshared(|queue| queue.pool().attach_thread()) };
         }
     });
 }
@@ -79,7 +79,7 @@ pub unsafe extern "C" fn netmap_rxq_recv(
         // SAFETY: room for `max` elements by the caller's promise; they need no value yet.
         let out = unsafe { std::slice::from_raw_parts_mut(packets.cast(), max) };
         // SAFETY: only one thread polls a queue.
-        unsafe { rxq.alone(|queue| queue.recv(out)) }
+        unsafe { rxq.assume_unshared(|queue| queue.recv(out)) }
     })
 }
 
@@ -110,7 +110,7 @@ pub unsafe extern "C" fn netmap_port_send(
         // SAFETY: `n` elements by the caller's promise.
         let packets = unsafe { std::slice::from_raw_parts_mut(packets.cast(), n) };
         // SAFETY: the packets were handed over and their frames are readable, by the caller's promise.
-        let packets = unsafe { Outgoing::new(packets, host.layout()) };
+        let packets = unsafe { TxBurst::new(packets, host.layout()) };
         // SAFETY: NULL or open by the caller's promise.
         let txqs = unsafe { port.as_ref() }.map_or(&[][..], Port::txqs);
         if txqs.is_empty() {
@@ -122,10 +122,10 @@ pub unsafe extern "C" fn netmap_port_send(
         let txq = &txqs[qid as usize % txqs.len()];
         if concurrent {
             // SAFETY: the others that use the queue now also say `concurrent`.
-            unsafe { txq.locked(|queue| queue.send(packets)) }
+            unsafe { txq.with_lock(|queue| queue.send(packets)) }
         } else {
             // SAFETY: by the caller's word nobody else uses the queue.
-            unsafe { txq.alone(|queue| queue.send(packets)) }
+            unsafe { txq.assume_unshared(|queue| queue.send(packets)) }
         }
     });
     if !n_returned.is_null() {

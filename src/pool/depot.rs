@@ -21,10 +21,10 @@ use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-use super::hand::Run;
 use super::header::{Packet, Slab};
+use super::slice::PacketSlice;
 use crate::index::OwnedBuf;
-use crate::sync::Mutex;
+use crate::model_sync::Mutex;
 
 /// Packets in a magazine: two bursts of OVS. In models few, so that magazines change hands often.
 pub const MAGAZINE: usize = if cfg!(shuttle) { 2 } else { 64 };
@@ -97,7 +97,7 @@ impl Depot {
         self.ports == 0 && self.free() == self.total
     }
 
-    /// Spares at hand.
+    /// Number of spares.
     pub fn n_spares(&self) -> usize {
         self.spares.len()
     }
@@ -250,7 +250,7 @@ impl Cache {
 
     /// Puts packets back.
     #[inline]
-    pub fn put(&mut self, packets: Run<'_>) {
+    pub fn put(&mut self, packets: PacketSlice<'_>) {
         if packets.len() <= MAGAZINE - self.loaded.0.len() {
             packets.append_to(&mut self.loaded.0);
         } else {

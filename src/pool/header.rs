@@ -50,7 +50,7 @@ const _: () = assert!(HEADER_SIZE == 64 && align_of::<Header>() == 64);
 /// What all packets of a pool are handed to OVS with.
 #[derive(Clone, Copy)]
 pub struct LaunchPad {
-    tag: PlainTag,
+    tag: InFlightTag,
     frame_ofs: usize,
 }
 
@@ -59,7 +59,7 @@ impl LaunchPad {
     #[inline]
     pub fn new(pool_id: u64, layout: &PacketLayout) -> LaunchPad {
         LaunchPad {
-            tag: PlainTag::of(pool_id),
+            tag: InFlightTag::of(pool_id),
             frame_ofs: layout.frame_ofs,
         }
     }
@@ -67,14 +67,14 @@ impl LaunchPad {
 
 /// What the tags of the packets of a pool are that are in flight with their data in their buffers.
 #[derive(Clone, Copy)]
-pub struct PlainTag(u64);
+pub struct InFlightTag(u64);
 
 #[allow(unsafe_code)]
-impl PlainTag {
+impl InFlightTag {
     /// That of the pool `pool_id`.
     #[inline]
-    pub fn of(pool_id: u64) -> PlainTag {
-        PlainTag(pool_id << FLAG_BITS | IN_FLIGHT)
+    pub fn of(pool_id: u64) -> InFlightTag {
+        InFlightTag(pool_id << FLAG_BITS | IN_FLIGHT)
     }
 
     /// Whether the packet at `raw` has it.
@@ -92,7 +92,7 @@ impl PlainTag {
     ///
     /// # Safety
     ///
-    /// As for [`Packet::from_raw`], and [`PlainTag::matches`] was true for it just now.
+    /// As for [`Packet::from_raw`], and [`InFlightTag::matches`] was true for it just now.
     #[inline]
     pub unsafe fn take(self, raw: *mut c_void) -> Packet {
         // SAFETY: a packet that matched is not null.
@@ -174,7 +174,7 @@ impl Packet {
     ///
     /// `from` is that of its pool.
     #[inline]
-    pub(super) unsafe fn launch(self, from: LaunchPad, frame: Frame) {
+    pub unsafe fn hand_out(self, from: LaunchPad, frame: Frame) {
         // SAFETY: `PacketLayout::new` made sure that the frame is part of the packet, and aligned.
         unsafe { self.0.add(from.frame_ofs).cast::<Frame>().write(frame) };
         self.set_tag(from.tag.0);
@@ -194,7 +194,7 @@ impl Packet {
     ///
     /// # Safety
     ///
-    /// `raw` is a packet that a [`super::Hand`] gave to OVS, and its pool is still there, which it is
+    /// `raw` is a packet that a [`crate::burst::RxBurst`] gave to OVS, and its pool is still there, which it is
     /// as long as the packet is in flight. No other thread uses the packet.
     #[inline]
     pub unsafe fn from_raw(raw: *mut c_void) -> Option<Packet> {

@@ -9,9 +9,9 @@
 //! the last port is closed and the last packet is back.
 
 mod depot;
-mod hand;
 mod header;
 mod layout;
+mod slice;
 mod thread;
 
 use std::ffi::c_void;
@@ -21,14 +21,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::index::OwnedBuf;
+use crate::model_sync::{Mutex, per_run};
 use crate::region::Region;
-use crate::sync::{Mutex, per_run};
 use depot::Depot;
 pub use depot::MAGAZINE;
-pub use hand::{Hand, Ready, Run};
-use header::{LaunchPad, Slab};
-pub use header::{Packet, PlainTag};
+use header::Slab;
+pub use header::{InFlightTag, LaunchPad, Packet};
 pub use layout::{Frame, PacketLayout};
+pub use slice::PacketSlice;
 pub use thread::flush as flush_thread;
 use thread::with_thread;
 
@@ -101,8 +101,9 @@ impl Pool {
         self.id
     }
 
+    /// What its packets are handed to OVS with.
     #[inline]
-    fn launch_pad(&self) -> LaunchPad {
+    pub fn launch_pad(&self) -> LaunchPad {
         LaunchPad::new(self.id, &self.layout)
     }
 
@@ -189,7 +190,7 @@ impl Pool {
 
     /// Puts packets of this pool back.
     #[inline]
-    pub fn put(&self, packets: Run<'_>) {
+    pub fn put(&self, packets: PacketSlice<'_>) {
         let idle = with_thread(self.slot, self.id, |cache| match cache {
             Some(cache) => {
                 cache.put(packets);

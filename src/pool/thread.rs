@@ -9,7 +9,7 @@ use std::cell::RefCell;
 
 use super::depot::Cache;
 use super::{MAX_POOLS, Pool};
-use crate::sync::thread_local;
+use crate::model_sync::thread_local;
 
 /// One thread's caches, by the slot of their pool.
 struct Caches([Option<Cache>; MAX_POOLS]);

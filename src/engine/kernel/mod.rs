@@ -15,18 +15,18 @@ use std::io;
 use std::sync::Arc;
 
 use self::device::Device;
-use self::interface::Interface;
-use self::wish::Wish;
+use self::netmap_if::NetmapIf;
+use self::register::PortRequest;
 use super::{EnginePort, OpenRequest, Opened};
 use crate::error::{Error, Result};
 use crate::index::OwnedBuf;
 
 mod device;
-mod explain;
-mod interface;
-mod memory;
+mod diagnose;
+mod netmap_if;
+mod region;
+mod register;
 mod sync;
-mod wish;
 
 /// Extra buffers below which a port cannot receive a burst (`NETDEV_MAX_BURST` of OVS).
 const LEAST_EXTRA: u32 = 32;
@@ -38,7 +38,7 @@ pub fn available() -> bool {
 
 /// How to get the module, as a clause for messages.
 pub fn how_to_get() -> &'static str {
-    explain::HOW_TO_GET
+    diagnose::HOW_TO_GET
 }
 
 /// Opens a port of the module.
@@ -47,15 +47,15 @@ pub fn how_to_get() -> &'static str {
 /// join it; else the one that the module chooses. What does not give all the extra buffers asked for
 /// comes second, so a port joins a crowded region only when no other has more.
 pub fn open(request: &OpenRequest<'_>) -> Result<Opened> {
-    let device = Device::open().map_err(|e| explain::no_device(request.name, &e))?;
-    let wish = Wish::of(request)?;
+    let device = Device::open().map_err(|e| diagnose::no_device(request.name, &e))?;
+    let register = PortRequest::of(request)?;
     let regions = match request.name.region() {
         Some(mem_id) => vec![mem_id],
-        None => memory::mapped_ids().into_iter().chain([0]).collect(),
+        None => region::mapped_ids().into_iter().chain([0]).collect(),
     };
     let (mut failure, mut most) = (None, None);
     for mem_id in regions {
-        match wish.open_in(mem_id, request.extra_bufs) {
+        match register.open_in(mem_id, request.extra_bufs) {
             Ok(opened) => return Ok(opened),
             Err(Refusal::Few(given)) => {
                 // The first of equals, which is the one to share.
@@ -63,17 +63,17 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Opened> {
                     most = Some((given, mem_id));
                 }
             }
-            Err(Refusal::Io(e)) => failure = Some(explain::refused(&device, request.name, &e)),
+            Err(Refusal::Io(e)) => failure = Some(diagnose::refused(&device, request.name, &e)),
             Err(Refusal::Other(e)) => failure = Some(e),
         }
     }
     let Some((given, mem_id)) = most else {
-        return Err(failure.unwrap_or_else(|| explain::few_bufs(request, 0)));
+        return Err(failure.unwrap_or_else(|| diagnose::few_bufs(request, 0)));
     };
     if given < LEAST_EXTRA {
-        return Err(explain::few_bufs(request, given));
+        return Err(diagnose::few_bufs(request, given));
     }
-    match wish.open_in(mem_id, LEAST_EXTRA) {
+    match register.open_in(mem_id, LEAST_EXTRA) {
         Ok(opened) => {
             log::warn!(
                 "{}: the module gave {} of the {} extra buffers asked for: fewer packets can wait \
@@ -84,8 +84,8 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Opened> {
             );
             Ok(opened)
         }
-        Err(Refusal::Few(given)) => Err(explain::few_bufs(request, given)),
-        Err(Refusal::Io(e)) => Err(explain::refused(&device, request.name, &e)),
+        Err(Refusal::Few(given)) => Err(diagnose::few_bufs(request, given)),
+        Err(Refusal::Io(e)) => Err(diagnose::refused(&device, request.name, &e)),
         Err(Refusal::Other(e)) => Err(e),
     }
 }
@@ -116,7 +116,7 @@ impl From<Error> for Refusal {
 struct KernelPort {
     /// The port's own descriptor; the module takes the extra buffers when it is closed.
     _device: Arc<Device>,
-    interface: Interface,
+    netmap_if: NetmapIf,
     host_interface: Option<String>,
     status: Vec<(&'static str, String)>,
 }
@@ -140,7 +140,7 @@ impl EnginePort for KernelPort {
     }
 
     fn close(self: Box<Self>, extra: Vec<OwnedBuf>) {
-        self.interface.give_extra(extra);
+        self.netmap_if.give_extra(extra);
     }
 }
 

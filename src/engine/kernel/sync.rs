@@ -66,14 +66,14 @@ impl RingSync for ValeRxSync {
 mod tests {
     use super::*;
     use crate::abi::RING_OFFSET_MASK;
-    use crate::engine::kernel::interface::Direction;
-    use crate::engine::kernel::interface::tests::{port, ring_at};
+    use crate::engine::kernel::netmap_if::Direction;
+    use crate::engine::kernel::netmap_if::tests::{port, ring_at};
 
     #[test]
     fn released_slots_get_their_offset_back() {
         let port = port(0);
         let mask = port
-            .memory()
+            .region()
             .mapping
             .u64_at(ring_at(1) + RING_OFFSET_MASK)
             .unwrap();

@@ -39,7 +39,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::userspace::UserRegion;
+use super::user_region::UserRegion;
 use super::{FRAME_HEADER, OpenRequest, Opened, largest_mtu, longest_frame};
 use crate::error::{Error, Result};
 use crate::name::{PortKind, Rings};
@@ -299,7 +299,7 @@ impl Binder<'_> {
 
     /// Binds a socket, when the queue is free.
     fn wait(&self, queue: &Queue) -> Result<Bound> {
-        let memory = self.region.memory();
+        let memory = self.region.mapping();
         let buf_size = self.region.region().buf_size();
         let was_ours = was_ours(queue);
         let start = Instant::now();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::bpf::{Mode, Redirect};
 use super::socket::{self, Bound, Copying, Queue};
 use super::sync::{Frames, RxSync, RxSyncCounters, TxSync, TxSyncCounters};
-use crate::engine::userspace::{Direction, HEADROOM, PortBuffers};
+use crate::engine::user_region::{Direction, HEADROOM, PortBuffers};
 use crate::engine::{EnginePort, RingPair, SyncedRing};
 use crate::error::Result;
 use crate::index::OwnedBuf;

@@ -7,7 +7,7 @@ use std::ptr::{self, NonNull};
 use std::sync::{Arc, Weak};
 
 use super::queue::{Consumer, Desc, Producer};
-use crate::engine::userspace::Memory;
+use crate::engine::user_region::Mapping;
 use crate::error::{Error, Result};
 
 /// Send buffer a slot, so that a full ring of frames can be on its way in copy mode: the kernel
@@ -47,7 +47,7 @@ enum Umem<'a> {
     /// It joins that of a bound socket, and its way of copying.
     Shared(&'a OwnedFd),
     /// It registers the memory.
-    Own(&'a Memory, u32),
+    Own(&'a Mapping, u32),
 }
 
 /// Binds a socket to `queue`, with `memory`, in buffers of `buf_size` bytes, as its UMEM.
@@ -57,7 +57,7 @@ enum Umem<'a> {
 /// socket a frame is with is this library's business, not the kernel's.
 pub(super) fn bind(
     queue: &Queue,
-    memory: &Memory,
+    memory: &Mapping,
     buf_size: u32,
     copying: Copying,
 ) -> Result<Bound> {
@@ -176,7 +176,7 @@ fn socket() -> Result<OwnedFd> {
 
 /// Registers `memory` as the UMEM of `fd`, frames without headroom of our own: the kernel leaves
 /// `XDP_PACKET_HEADROOM` bytes in front of each packet anyway.
-fn register(fd: &OwnedFd, memory: &Memory, buf_size: u32) -> Result<()> {
+fn register(fd: &OwnedFd, memory: &Mapping, buf_size: u32) -> Result<()> {
     let (base, len): (NonNull<u8>, usize) = memory.area();
     // Pinned pages and fork(2) do not go together: without this, on kernels before 5.12, the first
     // write after a fork would move the page away from the kernel's view of it.

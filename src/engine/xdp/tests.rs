@@ -279,7 +279,7 @@ fn two_umems_on_one_memory_forward_to_each_other() {
     let mut a = open_port(&left.near).unwrap();
     let name = port(&right.near);
     let region = UserRegion::get(&request(&name), 0, |_| true).unwrap();
-    let known = std::mem::take(&mut *region.memory().sockets().lock());
+    let known = std::mem::take(&mut *region.mapping().sockets().lock());
     assert_eq!(known.len(), 1);
     let mut b = open_port(&right.near).unwrap();
     forwarding(&mut a, &mut b, || {

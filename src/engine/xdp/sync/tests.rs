@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::engine::OpenRequest;
-use crate::engine::userspace::{Direction, PortBuffers, UserRegion};
+use crate::engine::user_region::{Direction, PortBuffers, UserRegion};
 use crate::engine::xdp::queue::fake::{self, Kernel};
 use crate::name::PortName;
 

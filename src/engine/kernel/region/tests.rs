@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the module says about a region is checked; `interface/tests.rs` tests what lies in one.
+//! What the module says about a region is checked; `netmap_if/tests.rs` tests what lies in one.
 
 use super::*;
 

@@ -4,7 +4,7 @@
 use std::io;
 
 use super::device::{self, Device, Module};
-use super::{LEAST_EXTRA, memory};
+use super::{LEAST_EXTRA, region};
 use crate::abi::{NETMAP_API, nmreq_port_info_get};
 use crate::engine::OpenRequest;
 use crate::error::Error;
@@ -164,7 +164,7 @@ fn invalid(device: &Device, name: &PortName) -> String {
 /// Says so, if the MTU of `ifname` does not fit into a buffer.
 fn mtu_too_large(device: &Device, ifname: &str) -> Option<String> {
     let mtu = HostInterface::read(ifname).ok()?.mtu;
-    let buf_size = memory::pools_info(device, ifname, 0)
+    let buf_size = region::pools_info(device, ifname, 0)
         .ok()?
         .nr_buf_pool_objsize;
     (mtu > buf_size).then(|| {

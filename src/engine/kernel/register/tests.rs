@@ -34,26 +34,26 @@ fn headroom_leaves_room_for_the_longest_frame() {
 
 #[test]
 fn a_port_asks_for_what_its_name_says() {
-    let wish = |text: &str| {
+    let ask = |text: &str| {
         let name = PortName::parse(text).unwrap();
-        Wish::of(&OpenRequest {
+        PortRequest::of(&OpenRequest {
             rings: 3,
             ..request(&name)
         })
-        .map(|w| (w.netmap_name, w.mode, w.rings, w.headroom.is_some()))
+        .map(|r| (r.netmap_name, r.mode, r.rings, r.headroom.is_some()))
     };
     let all = (NR_REG_ALL_NIC, 0);
-    assert_eq!(wish("vale0:1").unwrap(), ("vale0:1".into(), all, 3, true));
-    assert_eq!(wish("netmap:x{1").unwrap(), ("x{1".into(), all, 3, false));
-    assert_eq!(wish("netmap:lo").unwrap(), ("lo".into(), all, 0, true));
-    assert_eq!(wish("netmap:lo-2").unwrap().1, (NR_REG_ONE_NIC, 2));
-    assert_eq!(wish("netmap:lo^").unwrap().1, (NR_REG_SW, 0));
-    assert_eq!(wish("netmap:lo*").unwrap().1, (NR_REG_NIC_SW, 0));
-    let missing = wish("netmap:no-such-if").unwrap_err();
+    assert_eq!(ask("vale0:1").unwrap(), ("vale0:1".into(), all, 3, true));
+    assert_eq!(ask("netmap:x{1").unwrap(), ("x{1".into(), all, 3, false));
+    assert_eq!(ask("netmap:lo").unwrap(), ("lo".into(), all, 0, true));
+    assert_eq!(ask("netmap:lo-2").unwrap().1, (NR_REG_ONE_NIC, 2));
+    assert_eq!(ask("netmap:lo^").unwrap().1, (NR_REG_SW, 0));
+    assert_eq!(ask("netmap:lo*").unwrap().1, (NR_REG_NIC_SW, 0));
+    let missing = ask("netmap:no-such-if").unwrap_err();
     assert_eq!(missing.errno(), libc::ENODEV);
     assert!(
         missing.to_string().contains("netmap:no-such-if"),
         "{missing}"
     );
-    assert_eq!(wish("null:0").unwrap_err().errno(), libc::EINVAL);
+    assert_eq!(ask("null:0").unwrap_err().errno(), libc::EINVAL);
 }

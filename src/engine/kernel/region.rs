@@ -32,7 +32,7 @@ static REGIONS: Mutex<Vec<Known>> = Mutex::new(Vec::new());
 
 struct Known {
     mem_id: u16,
-    region: Weak<Region>,
+    buffers: Weak<Region>,
     mapping: Weak<Mapping>,
 }
 
@@ -40,7 +40,7 @@ struct Known {
 #[derive(Clone)]
 pub struct KernelRegion {
     /// Its buffers.
-    pub region: Arc<Region>,
+    pub buffers: Arc<Region>,
     /// All of it.
     pub mapping: Arc<Mapping>,
 }
@@ -71,7 +71,7 @@ unsafe impl Sync for Mapping {}
 /// Ids of the regions that this process has mapped, oldest first.
 pub fn mapped_ids() -> Vec<u16> {
     let regions = REGIONS.lock();
-    let alive = regions.iter().filter(|k| k.region.strong_count() > 0);
+    let alive = regions.iter().filter(|k| k.buffers.strong_count() > 0);
     alive.map(|k| k.mem_id).collect()
 }
 
@@ -89,11 +89,12 @@ impl KernelRegion {
     /// The region `mem_id`, in which `port` is open: the one that is mapped already, or a new one.
     pub fn of_open_port(device: &Device, port: &str, mem_id: u16) -> Result<KernelRegion> {
         let mut regions = REGIONS.lock();
-        regions.retain(|k| k.region.strong_count() > 0);
+        regions.retain(|k| k.buffers.strong_count() > 0);
         for known in regions.iter().filter(|k| k.mem_id == mem_id) {
-            if let (Some(region), Some(mapping)) = (known.region.upgrade(), known.mapping.upgrade())
+            if let (Some(buffers), Some(mapping)) =
+                (known.buffers.upgrade(), known.mapping.upgrade())
             {
-                return Ok(KernelRegion { region, mapping });
+                return Ok(KernelRegion { buffers, mapping });
             }
         }
         let pools = pools_info(device, port, mem_id)
@@ -101,7 +102,7 @@ impl KernelRegion {
         let made = KernelRegion::over(mem_id, Mapping::new(mem_id, pools)?)?;
         regions.push(Known {
             mem_id,
-            region: Arc::downgrade(&made.region),
+            buffers: Arc::downgrade(&made.buffers),
             mapping: Arc::downgrade(&made.mapping),
         });
         Ok(made)
@@ -126,7 +127,7 @@ impl KernelRegion {
         // b. no reference to those bytes is made anywhere.
         let region = unsafe { Region::new(buffers, buf_size, n_bufs, backing) };
         Ok(KernelRegion {
-            region: Arc::new(region),
+            buffers: Arc::new(region),
             mapping,
         })
     }

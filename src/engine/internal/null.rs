@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::super::userspace::{Direction, PortBuffers, UserRegion};
+use super::super::user_region::{Direction, PortBuffers, UserRegion};
 use super::super::{EnginePort, HEADROOM, OpenRequest, Opened, RingPair, RingSync, SyncedRing};
 use crate::error::{Error, Result};
 use crate::index::{BufIdx, OwnedBuf, Owner};
@@ -135,14 +135,14 @@ impl RingSync for Source {
             ring.reset(0, 0);
             return Err(libc::EINVAL);
         };
-        let run = vacant.run(BURST as usize);
-        let n = run.len() as u32;
+        let slots = vacant.contiguous(BURST as usize);
+        let n = slots.len() as u32;
         if !self.frames.is_empty() {
             let next = self.frames.iter().cycle().skip(self.next_frame);
-            write_frames(run, vacant.ring().owner(), &self.region, next);
-            self.next_frame = (self.next_frame + run.len()) % self.frames.len();
+            write_frames(slots, vacant.ring().owner(), &self.region, next);
+            self.next_frame = (self.next_frame + slots.len()) % self.frames.len();
         }
-        for cell in run {
+        for cell in slots {
             let buf_idx = cell.read().buf_idx;
             cell.write(Slot {
                 buf_idx,
@@ -158,14 +158,14 @@ impl RingSync for Source {
     }
 }
 
-/// Writes the next of `frames` into the buffer of each slot of `run`.
+/// Writes the next of `frames` into the buffer of each cell of `slots`.
 fn write_frames<'a>(
-    run: &[SlotCell],
+    slots: &[SlotCell],
     owner: Owner,
     region: &Region,
     frames: impl Iterator<Item = &'a [u8; FRAME]>,
 ) {
-    for (cell, frame) in run.iter().zip(frames) {
+    for (cell, frame) in slots.iter().zip(frames) {
         let idx = BufIdx(cell.read().buf_idx);
         // A scribbled index must not make this write into somebody's buffer.
         region.write_array(idx, owner, offset_in(idx), frame);

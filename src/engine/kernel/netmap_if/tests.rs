@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::abi::nmreq_pools_info;
-use crate::engine::kernel::memory::Mapping;
+use crate::engine::kernel::region::Mapping;
 
 const NIFP: usize = 1024;
 const RING_POOL: u64 = 4096;
@@ -29,11 +29,11 @@ fn pools() -> nmreq_pools_info {
 }
 
 /// A port with one ring pair, and a region whose module side is plain memory.
-pub fn port(extra: u32) -> Interface {
-    let memory = KernelRegion::over(7, Mapping::for_test(pools())).unwrap();
-    let mapping = Arc::clone(&memory.mapping);
-    let interface = Interface::new(
-        memory,
+pub fn port(extra: u32) -> NetmapIf {
+    let region = KernelRegion::over(7, Mapping::for_test(pools())).unwrap();
+    let mapping = Arc::clone(&region.mapping);
+    let netmap_if = NetmapIf::new(
+        region,
         nmreq_register {
             nr_offset: NIFP as u64,
             nr_tx_rings: 1,
@@ -65,7 +65,7 @@ pub fn port(extra: u32) -> Interface {
             BUF_SIZE,
         );
     }
-    interface
+    netmap_if
 }
 
 pub fn ring_at(n: usize) -> usize {
@@ -86,8 +86,8 @@ fn get(mapping: &Mapping, at: usize) -> u32 {
 const HEAD: usize = NIFP + offset_of!(netmap_if, ni_bufs_head);
 
 /// Hangs `list` on the port, as the module does; the last one links to `end`.
-fn hang(port: &Interface, list: &[u32], end: u32) {
-    let mapping = &port.memory.mapping;
+fn hang(port: &NetmapIf, list: &[u32], end: u32) {
+    let mapping = &port.region.mapping;
     let mut next = end;
     for &idx in list.iter().rev() {
         put(mapping, BUF_POOL as usize + (idx * BUF_SIZE) as usize, next);
@@ -109,7 +109,7 @@ fn rings_are_found_by_their_offsets() {
     // No offset mask in the ring: no offsets, whatever was asked for.
     assert_eq!(rx.max_offset(), 0);
     rx.set_head(5);
-    let mapping = &port.memory.mapping;
+    let mapping = &port.region.mapping;
     assert_eq!(get(mapping, ring_at(1) + offset_of!(netmap_ring, head)), 5);
     assert_eq!(get(mapping, ring_at(0) + offset_of!(netmap_ring, head)), 0);
     // A host ring that the port does not have.
@@ -126,7 +126,7 @@ fn a_ring_that_disagrees_with_its_region_is_refused() {
     ];
     for (what, field, value) in breaks {
         let port = port(0);
-        put(&port.memory.mapping, ring_at(1) + field, value);
+        put(&port.region.mapping, ring_at(1) + field, value);
         let error = port.ring(Direction::Rx, 0, 0).err();
         assert_eq!(error.map(|e| e.errno()), Some(libc::EPROTO), "{what}");
     }
@@ -148,7 +148,7 @@ fn ring_offsets_never_leave_the_pool_of_rings() {
         (NIFP as u64).wrapping_neg(),
     ] {
         let port = port(0);
-        let mapping = &port.memory.mapping;
+        let mapping = &port.region.mapping;
         mapping.u64_at(entry).unwrap().store(ofs, Ordering::Relaxed);
         assert!(port.ring(Direction::Rx, 0, 0).is_err(), "{ofs:#x}");
     }
@@ -157,13 +157,13 @@ fn ring_offsets_never_leave_the_pool_of_rings() {
 #[test]
 fn extra_buffers_go_round() {
     let port = port(4);
-    let mapping = Arc::clone(&port.memory.mapping);
+    let mapping = Arc::clone(&port.region.mapping);
     hang(&port, &[9, 3, 15, 2], 0);
     let bufs = port.take_extra();
     assert_eq!(indices(&bufs), [9, 3, 15, 2]);
     // The list is gone from the port, should the process die now.
     assert_eq!(get(&mapping, HEAD), 0);
-    assert_eq!(port.memory.region.owner(BufIdx(9)), Some(Owner::PACKET));
+    assert_eq!(port.region.buffers.owner(BufIdx(9)), Some(Owner::PACKET));
 
     port.give_extra(bufs);
     let mut next = get(&mapping, HEAD);
@@ -173,7 +173,7 @@ fn extra_buffers_go_round() {
         next = get(&mapping, BUF_POOL as usize + (next * BUF_SIZE) as usize);
     }
     assert_eq!(list, [2, 15, 3, 9]);
-    assert_eq!(port.memory.region.owner(BufIdx(9)), Some(Owner::OUTSIDE));
+    assert_eq!(port.region.buffers.owner(BufIdx(9)), Some(Owner::OUTSIDE));
 }
 
 #[test]
@@ -200,12 +200,12 @@ fn leftovers_hang_on_the_anchor() {
     hang(&port, &[4, 5, 6], 0);
     let mut bufs = port.take_extra();
     let last = bufs.split_off(2);
-    let KernelRegion { region, mapping } = port.memory.clone();
-    region.backing().give_back(bufs);
-    region.backing().give_back(last);
+    let KernelRegion { buffers, mapping } = port.region.clone();
+    buffers.backing().give_back(bufs);
+    buffers.backing().give_back(last);
     let anchor_head = offset_of!(netmap_if, ni_bufs_head);
     let link = |idx: u32| get(&mapping, BUF_POOL as usize + (idx * BUF_SIZE) as usize);
     assert_eq!(get(&mapping, anchor_head), 6);
     assert_eq!((link(6), link(5), link(4)), (5, 4, 0));
-    assert_eq!(region.backing().describe(), "kernel mem_id=7");
+    assert_eq!(buffers.backing().describe(), "kernel mem_id=7");
 }

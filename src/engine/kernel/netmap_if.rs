@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use netmap_sys::netmap::netmap_ring;
 
-use super::memory::{KernelRegion, nonsense};
+use super::region::{KernelRegion, nonsense};
 use crate::abi::{netmap_if, nmreq_register};
 use crate::error::Result;
 use crate::index::{BufIdx, OwnedBuf, Owner};
@@ -25,20 +25,20 @@ pub enum Direction {
 }
 
 /// An open port in its region: its `netmap_if`, with its rings and its list of extra buffers.
-pub struct Interface {
-    memory: KernelRegion,
+pub struct NetmapIf {
+    region: KernelRegion,
     nifp: usize,
     /// The module's answer, which unlike the `netmap_if` nobody else can write.
     answer: nmreq_register,
 }
 
-impl Interface {
+impl NetmapIf {
     /// The port whose registration was answered with `answer`.
-    pub fn new(memory: KernelRegion, answer: nmreq_register) -> Result<Interface> {
+    pub fn new(region: KernelRegion, answer: nmreq_register) -> Result<NetmapIf> {
         let nifp = answer.nr_offset as usize;
-        match memory.mapping.u32_at(nifp, size_of::<netmap_if>()) {
-            Some(_) => Ok(Interface {
-                memory,
+        match region.mapping.u32_at(nifp, size_of::<netmap_if>()) {
+            Some(_) => Ok(NetmapIf {
+                region,
                 nifp,
                 answer,
             }),
@@ -46,9 +46,9 @@ impl Interface {
         }
     }
 
-    /// Its memory.
-    pub fn memory(&self) -> &KernelRegion {
-        &self.memory
+    /// The region it lies in.
+    pub fn region(&self) -> &KernelRegion {
+        &self.region
     }
 
     /// Its region's id.
@@ -75,7 +75,7 @@ impl Interface {
     /// The ring `index`, counted as in `ring_ofs`: hardware rings first, host rings after them.
     #[allow(unsafe_code)]
     pub fn ring(&self, dir: Direction, index: u16, max_offset: u32) -> Result<Ring> {
-        let mapping = &self.memory.mapping;
+        let mapping = &self.region.mapping;
         let bad = || nonsense(self.answer.nr_mem_id, &format!("{dir:?} ring {index}"));
         // A port without host rings has one entry for them all the same.
         let tx_entries = self.answer.nr_tx_rings + self.answer.nr_host_tx_rings.max(1);
@@ -111,7 +111,7 @@ impl Interface {
 
     /// Bytes that the ring at offset `at` may have, if its header agrees with the region.
     fn check_ring(&self, at: u64) -> Option<usize> {
-        let (mapping, pools) = (&self.memory.mapping, &self.memory.mapping.pools);
+        let (mapping, pools) = (&self.region.mapping, &self.region.mapping.pools);
         let in_pool = at.checked_sub(pools.nr_ring_pool_offset)?;
         let pool = u64::from(pools.nr_ring_pool_objtotal) * u64::from(pools.nr_ring_pool_objsize);
         let size = u64::from(pools.nr_ring_pool_objsize).min(pool.checked_sub(in_pool)?) as usize;
@@ -122,13 +122,13 @@ impl Interface {
         let buf_ofs = mapping.u64_at(at as usize + offset_of!(netmap_ring, buf_ofs))?;
         let buffers = at.wrapping_add(buf_ofs.load(Ordering::Relaxed));
         let agrees =
-            buf_size == self.memory.region.buf_size() && buffers == pools.nr_buf_pool_offset;
+            buf_size == self.region.buffers.buf_size() && buffers == pools.nr_buf_pool_offset;
         agrees.then_some(size)
     }
 
     /// Takes the port's extra buffers, at most as many as the module said it gave.
     pub fn take_extra(&self) -> Vec<OwnedBuf> {
-        let mapping = &self.memory.mapping;
+        let mapping = &self.region.mapping;
         let given = self.answer.nr_extra_bufs;
         let mut bufs = Vec::with_capacity(given as usize);
         let Some(head) = mapping.bufs_head(self.nifp) else {
@@ -141,7 +141,7 @@ impl Interface {
             let idx = BufIdx(next);
             let (Some(link), Some(buf)) = (
                 mapping.link_of(idx),
-                self.memory.region.claim(idx, Owner::OUTSIDE),
+                self.region.buffers.claim(idx, Owner::OUTSIDE),
             ) else {
                 break;
             };
@@ -159,7 +159,7 @@ impl Interface {
 
     /// Hangs `bufs` on the port, so that the module takes them when the port is closed.
     pub fn give_extra(&self, bufs: Vec<OwnedBuf>) {
-        let (region, mapping) = (&self.memory.region, &self.memory.mapping);
+        let (region, mapping) = (&self.region.buffers, &self.region.mapping);
         let indices = bufs.into_iter().map(|b| region.release(b, Owner::OUTSIDE));
         let head = mapping.link(indices, 0);
         if let Some(word) = mapping.bufs_head(self.nifp) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The engine `memory`: ports whose other side is this process.
+//! The engine that users know as `memory`: ports whose other side is this process.
 //!
 //! `netmap:x{1` and `netmap:x}1` are the ends of a pipe ([`pipe`]); `null:N` is an endless source and
 //! sink ([`null`]). Their rings and buffers have netmap's layout, and the syncs here play the

@@ -5,8 +5,8 @@ use std::io;
 use std::sync::Arc;
 
 use super::device::{Device, Offsets};
-use super::interface::{Direction, Interface};
-use super::memory::{self, KernelRegion};
+use super::netmap_if::{Direction, NetmapIf};
+use super::region::{self, KernelRegion};
 use super::sync::{Ioctl, ValeRxSync};
 use super::{KernelPort, Refusal};
 use crate::abi::{
@@ -33,7 +33,7 @@ const VIRTUAL_MTU: u32 = 1500;
 const KIB_DRIVERS: [&str; 5] = ["e1000", "e1000e", "igb", "ixgbe", "ixgbevf"];
 
 /// What to ask the module for.
-pub struct Wish<'a> {
+pub struct PortRequest<'a> {
     name: &'a PortName,
     netmap_name: String,
     /// `nr_mode` and `nr_ringid` of the port's descriptor.
@@ -67,9 +67,9 @@ impl HeadroomRule {
     }
 }
 
-impl<'a> Wish<'a> {
-    /// The wish that `request` stands for.
-    pub fn of(request: &OpenRequest<'a>) -> Result<Wish<'a>> {
+impl<'a> PortRequest<'a> {
+    /// The request to the module that `request` stands for.
+    pub fn of(request: &OpenRequest<'a>) -> Result<PortRequest<'a>> {
         let mut maybe_vale = false;
         let (mode, choosable, headroom) = match request.name.kind() {
             PortKind::Hardware { ifname, rings } => {
@@ -107,7 +107,7 @@ impl<'a> Wish<'a> {
                 ));
             }
         };
-        Ok(Wish {
+        Ok(PortRequest {
             name: request.name,
             netmap_name: request.name.netmap_name(),
             mode,
@@ -129,11 +129,11 @@ impl<'a> Wish<'a> {
         if answer.nr_extra_bufs < least {
             return Err(Refusal::Few(answer.nr_extra_bufs));
         }
-        let memory = KernelRegion::of_open_port(&device, &self.netmap_name, answer.nr_mem_id)?;
-        let interface = Interface::new(memory, answer)?;
+        let region = KernelRegion::of_open_port(&device, &self.netmap_name, answer.nr_mem_id)?;
+        let netmap_if = NetmapIf::new(region, answer)?;
         let device = Arc::new(device);
-        let rings = self.pairs(&device, &interface, offsets)?;
-        let extra = interface.take_extra();
+        let rings = self.pairs(&device, &netmap_if, offsets)?;
+        let extra = netmap_if.take_extra();
         log::debug!(
             "{}: region {}, {} ring pairs, {} extra buffers, {offsets:?}",
             self.name,
@@ -147,12 +147,12 @@ impl<'a> Wish<'a> {
             ("extra_bufs", format!("{}/{}", extra.len(), self.extra_bufs)),
         ];
         Ok(Opened {
-            region: Arc::clone(&interface.memory().region),
+            region: Arc::clone(&netmap_if.region().buffers),
             rings,
             extra,
             port: Box::new(KernelPort {
                 _device: device,
-                interface,
+                netmap_if,
                 host_interface: self.name.ifname().map(str::to_owned),
                 status,
             }),
@@ -176,7 +176,7 @@ impl<'a> Wish<'a> {
         };
         let offsets = self.headroom.and_then(|rule| {
             // What the module cannot tell, the registration will tell again, with the reason.
-            let pools = memory::pools_info(device, &self.netmap_name, mem_id).ok()?;
+            let pools = region::pools_info(device, &self.netmap_name, mem_id).ok()?;
             rule.offsets(pools.nr_buf_pool_objsize)
         });
         if let Some(offsets) = offsets {
@@ -199,23 +199,23 @@ impl<'a> Wish<'a> {
     fn pairs(
         &self,
         port: &Arc<Device>,
-        interface: &Interface,
+        netmap_if: &NetmapIf,
         offsets: Option<Offsets>,
     ) -> std::result::Result<Vec<RingPair>, Refusal> {
         let (nic, host) = match self.mode {
             (NR_REG_ONE_NIC, ring) => (ring..ring + 1, false),
             (NR_REG_SW, _) => (0..0, true),
-            (mode, _) => (0..nic_pairs(interface), mode == NR_REG_NIC_SW),
+            (mode, _) => (0..nic_pairs(netmap_if), mode == NR_REG_NIC_SW),
         };
-        let host = 0..if host { host_pairs(interface) } else { 0 };
+        let host = 0..if host { host_pairs(netmap_if) } else { 0 };
         let alone = nic.len() + host.len() == 1;
         let nic = nic.map(|ring| (NR_REG_ONE_NIC, ring));
         let host = host.map(|ring| (NR_REG_ONE_SW, ring));
         let mut pairs = Vec::new();
         for (mode, ring) in nic.chain(host) {
             let count = |dir| match mode {
-                NR_REG_ONE_NIC => interface.nic_rings(dir),
-                _ => interface.host_rings(dir),
+                NR_REG_ONE_NIC => netmap_if.nic_rings(dir),
+                _ => netmap_if.host_rings(dir),
             };
             let has = |dir| ring < count(dir);
             let device = if alone {
@@ -226,7 +226,7 @@ impl<'a> Wish<'a> {
                     (false, true) => NR_RX_RINGS_ONLY,
                     _ => 0,
                 };
-                Arc::new(self.queue_device(interface, mode, ring, flags)?)
+                Arc::new(self.queue_device(netmap_if, mode, ring, flags)?)
             };
             let side = |dir| {
                 if !has(dir) {
@@ -235,10 +235,10 @@ impl<'a> Wish<'a> {
                 let first_host = if mode == NR_REG_ONE_NIC {
                     0
                 } else {
-                    interface.nic_rings(dir)
+                    netmap_if.nic_rings(dir)
                 };
                 let max_offset = offsets.map_or(0, |o| o.max);
-                let mut ring = interface.ring(dir, first_host + ring, max_offset)?;
+                let mut ring = netmap_if.ring(dir, first_host + ring, max_offset)?;
                 if self.maybe_vale && dir == Direction::Tx {
                     ring.set_offset_alignment(VALE_ALIGNMENT);
                 }
@@ -256,14 +256,14 @@ impl<'a> Wish<'a> {
     /// A descriptor of its own for one ring pair of the open port.
     fn queue_device(
         &self,
-        interface: &Interface,
+        netmap_if: &NetmapIf,
         mode: u32,
         ring: u16,
         flags: u64,
     ) -> io::Result<Device> {
         let device = Device::open()?;
         let mut register = nmreq_register {
-            nr_mem_id: interface.mem_id(),
+            nr_mem_id: netmap_if.mem_id(),
             nr_mode: mode,
             nr_ringid: ring,
             nr_flags: flags,
@@ -298,17 +298,17 @@ impl<'a> Wish<'a> {
 }
 
 /// Hardware ring pairs, the last ones perhaps with one direction only.
-fn nic_pairs(interface: &Interface) -> u16 {
-    interface
+fn nic_pairs(netmap_if: &NetmapIf) -> u16 {
+    netmap_if
         .nic_rings(Direction::Tx)
-        .max(interface.nic_rings(Direction::Rx))
+        .max(netmap_if.nic_rings(Direction::Rx))
 }
 
 /// Host ring pairs.
-fn host_pairs(interface: &Interface) -> u16 {
-    interface
+fn host_pairs(netmap_if: &NetmapIf) -> u16 {
+    netmap_if
         .host_rings(Direction::Tx)
-        .max(interface.host_rings(Direction::Rx))
+        .max(netmap_if.host_rings(Direction::Rx))
 }
 
 #[cfg(test)]

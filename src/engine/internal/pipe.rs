@@ -13,7 +13,7 @@ use std::sync::{Arc, Weak};
 use netmap_sys::netmap::{NS_BUF_CHANGED, NS_MOREFRAG};
 use parking_lot::Mutex;
 
-use super::super::userspace::{Direction, PortBuffers, UserRegion};
+use super::super::user_region::{Direction, PortBuffers, UserRegion};
 use super::super::{EnginePort, HEADROOM, OpenRequest, Opened, RingPair, RingSync, SyncedRing};
 use crate::error::{Error, Result};
 use crate::index::OwnedBuf;

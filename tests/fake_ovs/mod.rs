@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A host as small as can be, in place of Open vSwitch: what its packets look like, and ports of the
+//! A stand-in for Open vSwitch, as small as can be: what its packets look like, and ports of the
 //! user-space engine taken apart.
 #![allow(dead_code, unsafe_code)]
 
@@ -8,10 +8,10 @@ use std::mem::{offset_of, size_of};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
+use ovs_netmap::burst::TxBurst;
 use ovs_netmap::config::EngineChoice;
 use ovs_netmap::counters::{RxCounters, TxCounters};
 use ovs_netmap::engine::{self, EnginePort, OpenRequest};
-use ovs_netmap::frames::Outgoing;
 use ovs_netmap::name::PortName;
 use ovs_netmap::pool::{Frame, PacketLayout, Pool};
 use ovs_netmap::region::Region;
@@ -23,20 +23,20 @@ use ovs_netmap::tx::{Sent, TxQueue};
 /// `source` of the library's packets.
 const OWN: u8 = 7;
 
-/// A packet of this host.
+/// A packet of this OVS.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub struct HostPacket {
+pub struct OvsPacket {
     /// Where its frame is.
     pub frame: Frame,
     source: u8,
     rest: [u8; 279],
 }
 
-impl HostPacket {
+impl OvsPacket {
     /// A packet that is none of the library's, with its frame at `data`.
-    pub fn foreign(data: &[u8]) -> HostPacket {
-        HostPacket {
+    pub fn foreign(data: &[u8]) -> OvsPacket {
+        OvsPacket {
             frame: Frame {
                 base: data.as_ptr().cast_mut(),
                 allocated: data.len() as u16,
@@ -55,7 +55,7 @@ impl HostPacket {
 }
 
 fn init(raw: *mut c_void) {
-    let packet: *mut HostPacket = raw.cast();
+    let packet: *mut OvsPacket = raw.cast();
     // SAFETY: the pool gives memory of the size of a packet, aligned to 64 bytes.
     unsafe { (&raw mut (*packet).source).write(OWN) };
 }
@@ -63,9 +63,9 @@ fn init(raw: *mut c_void) {
 /// The layout of its packets.
 pub fn layout() -> PacketLayout {
     PacketLayout::new(
-        size_of::<HostPacket>(),
-        offset_of!(HostPacket, frame),
-        offset_of!(HostPacket, source),
+        size_of::<OvsPacket>(),
+        offset_of!(OvsPacket, frame),
+        offset_of!(OvsPacket, source),
         OWN,
         init,
     )
@@ -75,13 +75,13 @@ pub fn layout() -> PacketLayout {
 /// The frame of a packet that `recv` gave and that was not freed.
 pub fn frame_of(raw: *mut c_void) -> Frame {
     // SAFETY: such a packet is the caller's, and of this layout.
-    unsafe { (*raw.cast::<HostPacket>()).frame }
+    unsafe { (*raw.cast::<OvsPacket>()).frame }
 }
 
 /// Changes that frame.
 pub fn set_frame(raw: *mut c_void, frame: Frame) {
     // SAFETY: as in `frame_of`.
-    unsafe { (*raw.cast::<HostPacket>()).frame = frame };
+    unsafe { (*raw.cast::<OvsPacket>()).frame = frame };
 }
 
 /// Receives at most `max` packets.
@@ -97,7 +97,7 @@ pub fn recv(rx: &mut RxQueue, max: usize) -> Vec<*mut c_void> {
 /// stay the caller's are the first ones of `packets` then.
 pub fn send(tx: &mut TxQueue, packets: &mut [*mut c_void]) -> Sent {
     // SAFETY: as the caller promises.
-    tx.send(unsafe { Outgoing::new(packets, layout()) })
+    tx.send(unsafe { TxBurst::new(packets, layout()) })
 }
 
 /// A port with one ring pair, taken apart.

@@ -30,19 +30,19 @@ pub const HEADROOM: u32 = 256;
 const HUGE_PAGE: usize = 2 << 20;
 
 /// All regions that still have a user.
-static REGIONS: Mutex<Vec<(Weak<Region>, Weak<Memory>)>> = Mutex::new(Vec::new());
+static REGIONS: Mutex<Vec<(Weak<Region>, Weak<Mapping>)>> = Mutex::new(Vec::new());
 
 /// A user-space region: its buffers, and the memory that hands them out.
 #[derive(Clone)]
 pub struct UserRegion {
     region: Arc<Region>,
-    memory: Arc<Memory>,
+    mapping: Arc<Mapping>,
 }
 
 /// The mapping, and which of its buffers and port numbers are free.
-pub struct Memory {
+pub struct Mapping {
     /// Start of the mapping, which is larger than the buffers by [`HUGE_PAGE`].
-    mapping: NonNull<u8>,
+    start: NonNull<u8>,
     base: NonNull<u8>,
     len: usize,
     free: Mutex<Vec<BufIdx>>,
@@ -53,19 +53,19 @@ pub struct Memory {
 
 // SAFETY: the mapping belongs to no thread; the rest of the struct is `Sync` by itself.
 #[allow(unsafe_code)]
-unsafe impl Send for Memory {}
+unsafe impl Send for Mapping {}
 // SAFETY: as for Send; nothing here makes a reference to the mapped bytes.
 #[allow(unsafe_code)]
-unsafe impl Sync for Memory {}
+unsafe impl Sync for Mapping {}
 
-impl Memory {
+impl Mapping {
     /// New memory, which starts at a multiple of [`HUGE_PAGE`] and lies in huge pages if the system
     /// gives them (`madvise` or `always` in /sys/kernel/mm/transparent_hugepage/enabled): frames of a
     /// burst lie in many pages otherwise, more than a first-level TLB has entries for.
     #[allow(unsafe_code)]
-    fn map(len: usize) -> Result<Memory> {
+    fn map(len: usize) -> Result<Mapping> {
         // SAFETY: a new anonymous private mapping touches no memory that exists.
-        let start = unsafe {
+        let mapped = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
                 len + HUGE_PAGE,
@@ -75,17 +75,17 @@ impl Memory {
                 0,
             )
         };
-        if start == libc::MAP_FAILED {
+        if mapped == libc::MAP_FAILED {
             return Err(Error::last_os(format!(
                 "cannot map {len} bytes for packet buffers; lower other_config:netmap-region-bufs \
                  or give the process more memory"
             )));
         }
-        let mapping = NonNull::new(start.cast::<u8>())
+        let start = NonNull::new(mapped.cast::<u8>())
             .ok_or_else(|| Error::new(libc::ENOMEM, "packet buffers were mapped at address 0"))?;
-        let skip = mapping.as_ptr().align_offset(HUGE_PAGE);
+        let skip = start.as_ptr().align_offset(HUGE_PAGE);
         // SAFETY: `skip` is less than HUGE_PAGE.
-        let base = unsafe { mapping.add(skip) };
+        let base = unsafe { start.add(skip) };
         #[cfg(target_os = "linux")]
         // SAFETY: the range is mapped; the advice does not change what is in it, and where the
         // kernel does not follow it all is as without.
@@ -94,8 +94,8 @@ impl Memory {
             // Page faults now, not when packets come.
             libc::madvise(base.as_ptr().cast(), len, libc::MADV_POPULATE_WRITE);
         }
-        Ok(Memory {
-            mapping,
+        Ok(Mapping {
+            start,
             base,
             len,
             free: Mutex::new(Vec::new()),
@@ -115,17 +115,17 @@ impl Memory {
     }
 }
 
-impl Drop for Memory {
+impl Drop for Mapping {
     #[allow(unsafe_code)]
     fn drop(&mut self) {
         // SAFETY: the mapping is ours (`map`), and this is its last owner: region and ports hold an
         // `Arc` of it. A UMEM on it has its own hold on the pages.
-        unsafe { libc::munmap(self.mapping.as_ptr().cast(), self.len + HUGE_PAGE) };
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.len + HUGE_PAGE) };
     }
 }
 
 /// Keeps the memory for the region.
-struct UserBacking(Arc<Memory>);
+struct UserBacking(Arc<Mapping>);
 
 impl Backing for UserBacking {
     fn give_back(&self, bufs: Vec<OwnedBuf>) {
@@ -152,13 +152,13 @@ impl UserRegion {
     ) -> Result<UserRegion> {
         let mut regions = REGIONS.lock();
         regions.retain(|(region, _)| region.strong_count() > 0);
-        for (region, memory) in regions.iter() {
-            let (Some(region), Some(memory)) = (region.upgrade(), memory.upgrade()) else {
+        for (region, mapping) in regions.iter() {
+            let (Some(region), Some(mapping)) = (region.upgrade(), mapping.upgrade()) else {
                 continue;
             };
             let fits = region.buf_size() == request.buf_size
-                && memory.free.lock().len() >= needed as usize;
-            let found = UserRegion { region, memory };
+                && mapping.free.lock().len() >= needed as usize;
+            let found = UserRegion { region, mapping };
             if fits && usable(&found) {
                 return Ok(found);
             }
@@ -175,21 +175,21 @@ impl UserRegion {
             ));
         }
         let made = UserRegion::map(request.region_bufs, request.buf_size)?;
-        regions.push((Arc::downgrade(&made.region), Arc::downgrade(&made.memory)));
+        regions.push((Arc::downgrade(&made.region), Arc::downgrade(&made.mapping)));
         Ok(made)
     }
 
     #[allow(unsafe_code)]
     fn map(n_bufs: u32, buf_size: u32) -> Result<UserRegion> {
-        let memory = Arc::new(Memory::map(n_bufs as usize * buf_size as usize)?);
-        *memory.free.lock() = (BufIdx::FIRST_VALID..n_bufs).rev().map(BufIdx).collect();
-        let backing = Box::new(UserBacking(Arc::clone(&memory)));
-        // SAFETY: a. `memory` maps `n_bufs * buf_size` bytes at its base until its last `Arc` goes,
+        let mapping = Arc::new(Mapping::map(n_bufs as usize * buf_size as usize)?);
+        *mapping.free.lock() = (BufIdx::FIRST_VALID..n_bufs).rev().map(BufIdx).collect();
+        let backing = Box::new(UserBacking(Arc::clone(&mapping)));
+        // SAFETY: a. `mapping` maps `n_bufs * buf_size` bytes at its base until its last `Arc` goes,
         // and the backing has one; b. no reference to those bytes is made anywhere.
-        let region = unsafe { Region::new(memory.base, buf_size, n_bufs, backing) };
+        let region = unsafe { Region::new(mapping.base, buf_size, n_bufs, backing) };
         Ok(UserRegion {
             region: Arc::new(region),
-            memory,
+            mapping,
         })
     }
 
@@ -198,14 +198,14 @@ impl UserRegion {
         &self.region
     }
 
-    /// The memory behind it.
-    pub fn memory(&self) -> &Arc<Memory> {
-        &self.memory
+    /// The mapping behind it.
+    pub fn mapping(&self) -> &Arc<Mapping> {
+        &self.mapping
     }
 
     /// A number of its own for a port's rings.
     pub fn port(&self) -> Result<PortBuffers> {
-        let owner = self.memory.free_owners.lock().pop();
+        let owner = self.mapping.free_owners.lock().pop();
         let owner = owner.ok_or_else(|| Error::new(libc::ENOSPC, "too many ports in a region"))?;
         Ok(PortBuffers {
             region: self.clone(),
@@ -241,7 +241,7 @@ impl PortBuffers {
         let memory = RingMemory::new(num_slots);
         let size = memory.layout.size();
         let buf_ofs =
-            (self.region.memory.base.as_ptr() as i64).wrapping_sub(memory.ring.as_ptr() as i64);
+            (self.region.mapping.base.as_ptr() as i64).wrapping_sub(memory.ring.as_ptr() as i64);
         memory.init(|header| {
             header.buf_ofs = buf_ofs;
             header.num_slots = num_slots;
@@ -266,7 +266,7 @@ impl PortBuffers {
 
     /// `n` extra buffers, or as many as there are.
     pub fn extra(&self, n: u32) -> Vec<OwnedBuf> {
-        let mut free = self.region.memory.free.lock();
+        let mut free = self.region.mapping.free.lock();
         let keep = free.len().saturating_sub(n as usize);
         let taken = free.split_off(keep);
         drop(free);
@@ -281,11 +281,11 @@ impl PortBuffers {
     pub fn give_back(&self, bufs: Vec<OwnedBuf>) {
         let region = &self.region.region;
         let freed = bufs.into_iter().map(|b| region.release(b, Owner::OUTSIDE));
-        self.region.memory.free.lock().extend(freed);
+        self.region.mapping.free.lock().extend(freed);
     }
 
     fn take(&self, n: u32) -> Result<Vec<BufIdx>> {
-        let mut free = self.region.memory.free.lock();
+        let mut free = self.region.mapping.free.lock();
         let Some(keep) = free.len().checked_sub(n as usize) else {
             let message = format!(
                 "a ring needs {n} buffers, the region has {} left",
@@ -304,8 +304,8 @@ impl Drop for PortBuffers {
         for &idx in &bufs {
             region.set_owner(idx, Owner::OUTSIDE);
         }
-        self.region.memory.free.lock().extend(bufs);
-        self.region.memory.free_owners.lock().push(self.owner.0);
+        self.region.mapping.free.lock().extend(bufs);
+        self.region.mapping.free_owners.lock().push(self.owner.0);
     }
 }
 

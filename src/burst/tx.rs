@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use std::marker::PhantomData;
 
 use crate::index::OwnedBuf;
-use crate::pool::{self, Frame, Packet, PacketLayout, PlainTag, Pool, Run};
+use crate::pool::{self, Frame, InFlightTag, Packet, PacketLayout, PacketSlice, Pool};
 use crate::region::RawBytes;
 
 /// Packets that OVS hands over, in an array of its own. They are worked through from the first to the
@@ -15,7 +15,7 @@ use crate::region::RawBytes;
 ///   | OVS's | ...   | taken | taken | to do | to do |
 ///     0               first           done            len
 /// ```
-pub struct Outgoing<'a> {
+pub struct TxBurst<'a> {
     packets: &'a mut [*mut c_void],
     layout: PacketLayout,
     /// Packets of others, at the front.
@@ -26,7 +26,7 @@ pub struct Outgoing<'a> {
 }
 
 #[allow(unsafe_code)]
-impl<'a> Outgoing<'a> {
+impl<'a> TxBurst<'a> {
     /// The burst in `packets`.
     ///
     /// # Safety
@@ -35,8 +35,8 @@ impl<'a> Outgoing<'a> {
     ///    array twice. Those that are ours are in flight.
     /// b. The bytes of its frame are readable during `'a`.
     #[inline]
-    pub unsafe fn new(packets: &'a mut [*mut c_void], layout: PacketLayout) -> Outgoing<'a> {
-        Outgoing {
+    pub unsafe fn new(packets: &'a mut [*mut c_void], layout: PacketLayout) -> TxBurst<'a> {
+        TxBurst {
             packets,
             layout,
             returned: 0,
@@ -51,14 +51,14 @@ impl<'a> Outgoing<'a> {
         self.packets.len() - self.done
     }
 
-    /// The packets to do. Those that are taken must be passed by [`Outgoing::taken`].
+    /// The packets to do. Those that are taken must be passed by [`TxBurst::taken`].
     #[inline]
     pub fn rest(&self, pool_id: u64) -> impl ExactSizeIterator<Item = Candidate<'_>> {
-        let (layout, plain) = (self.layout, PlainTag::of(pool_id));
+        let (layout, tag) = (self.layout, InFlightTag::of(pool_id));
         self.packets[self.done..].iter().map(move |&raw| Candidate {
             raw,
             layout,
-            plain,
+            tag,
             burst: PhantomData,
         })
     }
@@ -137,8 +137,8 @@ impl<'a> Outgoing<'a> {
     fn put_taken(&mut self, pool: &Pool) {
         let taken = &mut self.packets[self.first..self.done];
         self.first = self.done;
-        // SAFETY: they were taken (`taken`), and nobody keeps what `Plain::take` returns.
-        pool.put(unsafe { Run::of_raw(taken) });
+        // SAFETY: they were taken (`taken`), and nobody keeps what `Swappable::take` returns.
+        pool.put(unsafe { PacketSlice::of_raw(taken) });
     }
 }
 
@@ -146,37 +146,37 @@ impl<'a> Outgoing<'a> {
 pub struct Candidate<'a> {
     raw: *mut c_void,
     layout: PacketLayout,
-    plain: PlainTag,
+    tag: InFlightTag,
     burst: PhantomData<&'a mut Packet>,
 }
 
 #[allow(unsafe_code)]
 impl<'a> Candidate<'a> {
-    /// The packet, if it is one of the pool that [`Outgoing::rest`] was told, with its data in its buffer.
+    /// The packet, if it is one of the pool that [`TxBurst::rest`] was told, with its data in its buffer.
     #[inline]
-    pub fn plain(self) -> Option<Plain<'a>> {
-        // SAFETY: `Outgoing::new` a.; a packet that was taken is not in flight, and its memory is there.
-        let plain = unsafe { self.layout.is_own(self.raw) && self.plain.matches(self.raw) };
-        plain.then_some(Plain(self))
+    pub fn swappable(self) -> Option<Swappable<'a>> {
+        // SAFETY: `TxBurst::new` a.; a packet that was taken is not in flight, and its memory is there.
+        let matches = unsafe { self.layout.is_own(self.raw) && self.tag.matches(self.raw) };
+        matches.then_some(Swappable(self))
     }
 }
 
 /// A packet whose buffer can be exchanged.
-pub struct Plain<'a>(Candidate<'a>);
+pub struct Swappable<'a>(Candidate<'a>);
 
 #[allow(unsafe_code)]
-impl Plain<'_> {
+impl Swappable<'_> {
     /// Where its frame is.
     #[inline]
     pub fn frame(&self) -> Frame {
-        // SAFETY: `Outgoing::new` a.
+        // SAFETY: `TxBurst::new` a.
         unsafe { self.0.layout.frame_of(self.0.raw) }
     }
 
     /// Takes it from OVS and gives it the buffer `buf`. Returns the one it had.
     #[inline]
     pub fn take(self, buf: OwnedBuf) -> OwnedBuf {
-        // SAFETY: `Candidate::plain` saw that it is in flight, with its data in its buffer.
-        unsafe { self.0.plain.take(self.0.raw) }.exchange_buf(buf)
+        // SAFETY: `Candidate::swappable` saw that it is in flight, with its data in its buffer.
+        unsafe { self.0.tag.take(self.0.raw) }.exchange_buf(buf)
     }
 }

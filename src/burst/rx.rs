@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A burst being received: packets of ours that go into OVS's array, to be handed out with a frame.
+
+use std::ffi::c_void;
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+
+use crate::index::OwnedBuf;
+use crate::pool::{Frame, LaunchPad, Packet, PacketSlice, Pool};
+
+/// An array to receive packets in:
+///
+/// ```text
+///   | OVS's | OVS's | ready | ready |       |       |
+///     0               given           filled
+/// ```
+pub struct RxBurst<'a> {
+    pool: &'a Pool,
+    array: &'a mut [MaybeUninit<Packet>],
+    given: usize,
+    filled: usize,
+}
+
+#[allow(unsafe_code)]
+impl<'a> RxBurst<'a> {
+    /// Packets of `pool` in `array`, none as yet.
+    #[inline]
+    pub fn new(pool: &'a Pool, array: &'a mut [MaybeUninit<*mut c_void>]) -> RxBurst<'a> {
+        let array = std::ptr::from_mut(array) as *mut [MaybeUninit<Packet>];
+        RxBurst {
+            pool,
+            // SAFETY: the elements have the same size and alignment (`Packet` is transparent), the
+            // array is borrowed for `'a`, and no value is read that was not written here.
+            array: unsafe { &mut *array },
+            given: 0,
+            filled: 0,
+        }
+    }
+
+    /// The pool.
+    #[inline]
+    pub fn pool(&self) -> &'a Pool {
+        self.pool
+    }
+
+    /// How many packets OVS got.
+    #[inline]
+    pub fn given(&self) -> usize {
+        self.given
+    }
+
+    /// How many more it can get.
+    #[inline]
+    pub fn room(&self) -> usize {
+        self.array.len() - self.given
+    }
+
+    /// Sees to it that `n` packets (at most [`RxBurst::room`]) are ready, as far as the pool has them;
+    /// returns how many are.
+    #[inline]
+    pub fn fill(&mut self, n: usize) -> usize {
+        let end = self.given + n;
+        if self.filled < end {
+            self.filled += self.pool.take(&mut self.array[self.filled..end]);
+        }
+        self.filled - self.given
+    }
+
+    /// The packets that are ready, in order. Those that are handed out, the first ones, must be given
+    /// before this or [`RxBurst::fill`] is called again.
+    #[inline]
+    pub fn ready(&mut self) -> impl ExactSizeIterator<Item = ReadyPacket<'_>> {
+        let launch = self.pool.launch_pad();
+        let ready = &self.array[self.given..self.filled];
+        ready.iter().map(move |packet| ReadyPacket {
+            // SAFETY: `fill` wrote the elements up to `filled`. This is a second value for the packet,
+            // which the first in the array gives way to with `give`.
+            packet: unsafe { packet.assume_init_read() },
+            launch,
+            burst: PhantomData,
+        })
+    }
+
+    /// The first `n` that were ready were handed out: they are OVS's.
+    #[inline]
+    pub fn give(&mut self, n: usize) {
+        self.given += n.min(self.filled - self.given);
+    }
+}
+
+impl Drop for RxBurst<'_> {
+    /// Puts back what is still ready: rare, something was odd about the frames.
+    #[inline]
+    fn drop(&mut self) {
+        if self.filled > self.given {
+            // SAFETY: `fill` wrote these, and OVS did not get them.
+            #[allow(unsafe_code)]
+            self.pool
+                .put(unsafe { PacketSlice::new(&mut self.array[self.given..self.filled]) });
+        }
+    }
+}
+
+/// A packet of a [`RxBurst`] that is about to be OVS's.
+pub struct ReadyPacket<'b> {
+    packet: Packet,
+    launch: LaunchPad,
+    burst: PhantomData<&'b mut Packet>,
+}
+
+impl ReadyPacket<'_> {
+    /// Gives it another buffer and returns the one it had.
+    #[inline]
+    pub fn exchange_buf(&mut self, buf: OwnedBuf) -> OwnedBuf {
+        self.packet.exchange_buf(buf)
+    }
+
+    /// Puts `frame` into it, and marks it as OVS's.
+    #[inline]
+    #[allow(unsafe_code)]
+    pub fn hand_out(self, frame: Frame) {
+        // SAFETY: it comes from the pool that the launch pad is that of.
+        unsafe { self.packet.hand_out(self.launch, frame) };
+    }
+}
