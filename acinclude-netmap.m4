@@ -29,6 +29,22 @@ AC_DEFUN([OVS_NETDEV_CLASS_HAS], [
   fi
 ])
 
+dnl OVS_UNIXCTL_REPLY_JSON
+dnl
+dnl Defines HAVE_UNIXCTL_REPLY_JSON when "ovs-appctl --format json" of this Open
+dnl vSwitch asks commands for JSON.
+AC_DEFUN([OVS_UNIXCTL_REPLY_JSON], [
+  AC_MSG_CHECKING([whether ovs-appctl commands can reply in JSON])
+  if grep unixctl_command_reply_json "$srcdir/lib/unixctl.h" >/dev/null 2>&1
+  then
+    AC_MSG_RESULT([yes])
+    AC_DEFINE([HAVE_UNIXCTL_REPLY_JSON], [1],
+              [Define to 1 if ovs-appctl commands can reply in JSON.])
+  else
+    AC_MSG_RESULT([no])
+  fi
+])
+
 dnl OVS_CHECK_NETMAP
 dnl
 dnl Looks for libovs_netmap, which netmap ports need, when it is asked for:
@@ -155,6 +171,7 @@ AC_DEFUN([OVS_CHECK_NETMAP], [
               [Define to 1 to build with support for netmap ports.])
     OVS_NETDEV_CLASS_HAS([get_speed], [HAVE_NETDEV_CLASS_GET_SPEED])
     OVS_NETDEV_CLASS_HAS([get_duplex], [HAVE_NETDEV_CLASS_GET_DUPLEX])
+    OVS_UNIXCTL_REPLY_JSON
   fi
 
   AC_SUBST([NETMAP_LIBS])

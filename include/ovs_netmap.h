@@ -408,11 +408,15 @@ void netmap_port_counters(const struct netmap_port *port,
 // caller's, to be freed by netmap_string_free. NULL when memory is short.
 char *netmap_show(void);
 
+// The same as JSON on one line, for "ovs-appctl netmap/show --json". It is the caller's, to be freed by
+// netmap_string_free. NULL when memory is short.
+char *netmap_show_json(void);
+
 // Frees a string of this library. NULL is fine.
 //
 // # Safety
 //
-// `string` is NULL or came from `netmap_show`, and is not used any more.
+// `string` is NULL or came from `netmap_show` or `netmap_show_json`, and is not used any more.
 void netmap_string_free(char *string);
 
 #ifdef __cplusplus

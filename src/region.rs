@@ -10,9 +10,12 @@
 //! The bytes may be mapped by other processes (netmap's global region, VALE peers) and written at
 //! any time. So no Rust reference to them is ever made: they are only copied, by raw pointer.
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU16, Ordering};
+
+use serde::Serialize;
 
 use crate::index::{BufIdx, OwnedBuf, Owner};
 
@@ -22,11 +25,33 @@ pub trait Backing: Send + Sync {
     /// port may be opening in it just now.
     fn give_back(&self, bufs: Vec<OwnedBuf>);
 
-    /// Short word for `netmap/show`, such as `userspace` or `kernel mem_id=1`.
-    fn describe(&self) -> String;
+    /// Whose memory it is.
+    fn kind(&self) -> RegionKind;
 
     /// Buffers that neither a packet nor a ring has; `None` when the kernel hands them out.
     fn unassigned(&self) -> Option<u32>;
+}
+
+/// Whose memory a region is, as `netmap/show` tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum RegionKind {
+    /// Of this process.
+    Userspace,
+    /// Of the netmap module.
+    Kernel {
+        /// The module's number of the region.
+        mem_id: u16,
+    },
+}
+
+impl fmt::Display for RegionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RegionKind::Userspace => f.write_str("userspace"),
+            RegionKind::Kernel { mem_id } => write!(f, "kernel mem_id={mem_id}"),
+        }
+    }
 }
 
 /// A region: its buffers and the table of their holders.

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ovs_netmap::burst::RxBurst;
 use ovs_netmap::index::{BufIdx, OwnedBuf, Owner};
 use ovs_netmap::pool::{self, Frame, Packet, Pool};
-use ovs_netmap::region::{Backing, Region};
+use ovs_netmap::region::{Backing, Region, RegionKind};
 use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler};
 use shuttle::sync::mpsc;
 use shuttle::{Config, Runner, thread};
@@ -112,8 +112,8 @@ impl Backing for Memory {
         }
     }
 
-    fn describe(&self) -> String {
-        "model".into()
+    fn kind(&self) -> RegionKind {
+        RegionKind::Userspace
     }
 
     fn unassigned(&self) -> Option<u32> {

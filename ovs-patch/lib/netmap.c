@@ -24,6 +24,7 @@
 #include "dp-packet.h"
 #include "netdev-netmap-private.h"
 #include "netdev-provider.h"
+#include "openvswitch/json.h"
 #include "openvswitch/vlog.h"
 #include "smap.h"
 #include "unixctl.h"
@@ -68,14 +69,28 @@ netmap_log(enum netmap_log_level level, const char *message)
     }
 }
 
+/* "netmap/show [--json]". */
 static void
-netmap_unixctl_show(struct unixctl_conn *conn, int argc OVS_UNUSED,
-                    const char *argv[] OVS_UNUSED, void *aux OVS_UNUSED)
+netmap_unixctl_show(struct unixctl_conn *conn, int argc, const char *argv[],
+                    void *aux OVS_UNUSED)
 {
-    char *text = netmap_show();
+    char *reply;
 
-    unixctl_command_reply(conn, text ? text : "");
-    netmap_string_free(text);
+    if (argc > 1 && strcmp(argv[1], "--json")) {
+        unixctl_command_reply_error(conn, "the only option is --json");
+        return;
+    }
+#ifdef HAVE_UNIXCTL_REPLY_JSON
+    if (unixctl_command_get_output_format(conn) == UNIXCTL_OUTPUT_FMT_JSON) {
+        reply = netmap_show_json();
+        unixctl_command_reply_json(conn, json_from_string(reply ? reply : ""));
+        netmap_string_free(reply);
+        return;
+    }
+#endif
+    reply = argc > 1 ? netmap_show_json() : netmap_show();
+    unixctl_command_reply(conn, reply ? reply : "");
+    netmap_string_free(reply);
 }
 
 /* Tells the library how to talk to Open vSwitch.  To be called once, before
@@ -103,8 +118,8 @@ netmap_attach(void)
                  "netmap will not work", ovs_strerror(error));
     }
 
-    unixctl_command_register("netmap/show", "", 0, 0, netmap_unixctl_show,
-                             NULL);
+    unixctl_command_register("netmap/show", "[--json]", 0, 1,
+                             netmap_unixctl_show, NULL);
 }
 
 /* Extends '*errp', the message about an interface of the given 'type' that

@@ -18,7 +18,7 @@ use super::OpenRequest;
 use crate::abi;
 use crate::error::{Error, Result};
 use crate::index::{BufIdx, OwnedBuf, Owner};
-use crate::region::{Backing, Region};
+use crate::region::{Backing, Region, RegionKind};
 use crate::ring::{Ring, SLOTS_OFFSET, Slot};
 
 /// Room before a frame for headers that OVS pushes (VXLAN over IPv6 with a VLAN tag takes 74 bytes,
@@ -133,8 +133,8 @@ impl Backing for UserBacking {
         self.0.free.lock().extend(idxs);
     }
 
-    fn describe(&self) -> String {
-        "userspace".into()
+    fn kind(&self) -> RegionKind {
+        RegionKind::Userspace
     }
 
     fn unassigned(&self) -> Option<u32> {

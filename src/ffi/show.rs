@@ -77,16 +77,25 @@ pub extern "C" fn netmap_show() -> *mut c_char {
     guard(std::ptr::null_mut(), || c_string(&show::show()).into_raw())
 }
 
+/// The same as JSON on one line, for "ovs-appctl netmap/show --json". It is the caller's, to be freed by
+/// netmap_string_free. NULL when memory is short.
+#[unsafe(no_mangle)]
+pub extern "C" fn netmap_show_json() -> *mut c_char {
+    guard(std::ptr::null_mut(), || {
+        c_string(&show::show_json()).into_raw()
+    })
+}
+
 /// Frees a string of this library. NULL is fine.
 ///
 /// # Safety
 ///
-/// `string` is NULL or came from `netmap_show`, and is not used any more.
+/// `string` is NULL or came from `netmap_show` or `netmap_show_json`, and is not used any more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn netmap_string_free(string: *mut c_char) {
     guard((), || {
         if !string.is_null() {
-            // SAFETY: made by `CString::into_raw` in `netmap_show`.
+            // SAFETY: made by `CString::into_raw` in one of the two.
             drop(unsafe { CString::from_raw(string) });
         }
     });

@@ -34,7 +34,7 @@ fn host_interfaces_in_generic_mode() {
         a.send(0, &sent);
         let (got, offset) = b.recv(0);
         assert_eq!(got, sent, "frame {i}");
-        assert_eq!(offset, HEADROOM.into());
+        assert_eq!(offset, u64::from(HEADROOM));
     }
     // A VALE port joins the region: forwarding between them copies nothing here.
     let vale = open("vale0:1");
@@ -130,7 +130,7 @@ fn native_interfaces() {
         a.send_at(0, &sent, i * 37 % (most + 1));
         let (got, offset) = b.recv(0);
         assert_eq!(got, sent, "frame {i}");
-        assert_eq!(offset, HEADROOM.min(most).into());
+        assert_eq!(offset, u64::from(HEADROOM.min(most)));
     }
     a.close();
     b.close();

@@ -22,7 +22,7 @@ use super::device::Device;
 use crate::abi::{NETMAP_API, NR_REG_NULL, netmap_if, nmreq_pools_info, nmreq_register};
 use crate::error::{Error, Result};
 use crate::index::{BufIdx, OwnedBuf};
-use crate::region::{Backing, Region};
+use crate::region::{Backing, Region, RegionKind};
 
 /// Name of the anchors in the module's messages; `null:` goes in front of it there.
 const ANCHOR: &str = "ovs-netmap";
@@ -317,8 +317,10 @@ impl Backing for KernelBacking {
         log::debug!("netmap: region {} gives {n} more buffers back", self.mem_id);
     }
 
-    fn describe(&self) -> String {
-        format!("kernel mem_id={}", self.mem_id)
+    fn kind(&self) -> RegionKind {
+        RegionKind::Kernel {
+            mem_id: self.mem_id,
+        }
     }
 
     fn unassigned(&self) -> Option<u32> {

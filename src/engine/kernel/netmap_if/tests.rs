@@ -4,6 +4,7 @@
 use super::*;
 use crate::abi::nmreq_pools_info;
 use crate::engine::kernel::region::Mapping;
+use crate::region::RegionKind;
 
 const NIFP: usize = 1024;
 const RING_POOL: u64 = 4096;
@@ -207,5 +208,5 @@ fn leftovers_hang_on_the_anchor() {
     let link = |idx: u32| get(&mapping, BUF_POOL as usize + (idx * BUF_SIZE) as usize);
     assert_eq!(get(&mapping, anchor_head), 6);
     assert_eq!((link(6), link(5), link(4)), (5, 4, 0));
-    assert_eq!(buffers.backing().describe(), "kernel mem_id=7");
+    assert_eq!(buffers.backing().kind(), RegionKind::Kernel { mem_id: 7 });
 }
