@@ -161,7 +161,7 @@ impl RegionReport {
 impl PortReport {
     fn new(port: &PortState) -> PortReport {
         PortReport {
-            name: port.owner().to_owned(),
+            name: port.ovs_name().to_owned(),
             status: Pairs(port.status()),
             rxq: port.rx().iter().map(QueueReport::rx).collect(),
             txq: port.tx().iter().map(QueueReport::tx).collect(),
