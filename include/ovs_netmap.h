@@ -130,8 +130,18 @@ struct netmap_stats {
     uint64_t tx_errors;
     // Frames received with a length that is too long or cannot be.
     uint64_t rx_length_errors;
-    // Times that received frames had to wait for a free packet.
+    // Times that received frames had to wait for a free packet, and overruns of the interface.
     uint64_t rx_over_errors;
+    // What the host interface counts by these names, since the port was opened.
+    uint64_t rx_crc_errors;
+    // As above.
+    uint64_t rx_frame_errors;
+    // As above.
+    uint64_t rx_fifo_errors;
+    // As above.
+    uint64_t rx_missed_errors;
+    // As above.
+    uint64_t collisions;
 };
 
 // Takes a key and a value, which are valid during the call.
@@ -253,12 +263,21 @@ int netmap_port_set_mtu(struct netmap_port *port,
 // `port` is NULL or open; `mac` has 6 bytes.
 int netmap_port_set_mac(struct netmap_port *port, const uint8_t *mac);
 
-// Sets the flags, of the host interface too.
+// Brings the port up or down, the host interface too, and changes nothing else of it.
 //
 // # Safety
 //
 // `port` is NULL or open.
-int netmap_port_set_flags(struct netmap_port *port, bool up, bool promisc);
+int netmap_port_set_up(struct netmap_port *port,
+                       bool up);
+
+// Switches promiscuous mode on or off, of the host interface too, and changes nothing else of it.
+//
+// # Safety
+//
+// `port` is NULL or open.
+int netmap_port_set_promisc(struct netmap_port *port,
+                            bool promisc);
 
 // Frees a packet whose source is DPBUF_NETMAP: it goes back to its pool with its buffer. NULL is
 // fine. Any thread.

@@ -59,6 +59,9 @@ const REGION_BUFS: Bounds<u32> = Bounds {
 /// ordinary Ethernet frame and its headroom would not fit.
 const BUF_SIZES: [u32; 2] = [2048, 4096];
 
+/// The largest value of `netmap-buf-size`.
+pub const LARGEST_BUF_SIZE: u32 = BUF_SIZES[1];
+
 struct Bounds<T> {
     min: T,
     default: T,
@@ -227,6 +230,8 @@ struct Store {
 
 struct State {
     config: Config,
+    /// What it is after a restart.
+    wanted: Config,
     raw: Option<Raw>,
 }
 
@@ -235,6 +240,7 @@ impl Store {
         Store {
             state: RwLock::new(State {
                 config: Config::DEFAULT,
+                wanted: Config::DEFAULT,
                 raw: None,
             }),
             generation: AtomicU64::new(0),
@@ -244,6 +250,7 @@ impl Store {
     fn set(&self, config: Config) {
         let mut state = self.state.write();
         state.raw = None;
+        state.wanted = config;
         self.publish(&mut state, config);
     }
 
@@ -263,6 +270,7 @@ impl Store {
         let (wanted, mut messages) = Config::parse(get);
         let first = state.raw.replace(raw).is_none();
         let old = state.config;
+        state.wanted = wanted;
         if first || !old.init {
             self.publish(&mut state, wanted);
             return messages;
@@ -294,6 +302,11 @@ static STORE: Store = Store::new();
 /// The current configuration.
 pub fn current() -> Config {
     STORE.state.read().config
+}
+
+/// The configuration as it would be after a restart.
+pub fn wanted() -> Config {
+    STORE.state.read().wanted
 }
 
 /// Replaces the current configuration. [`reload`] takes its next reading as the first one.

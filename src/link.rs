@@ -5,14 +5,10 @@
 
 use crate::engine::{self, FRAME_HEADER};
 use crate::error::{Error, Result};
-use crate::netif::{self, HostInterface};
+use crate::netif::{self, HostInterface, Statistics};
 
 /// What a frame has beyond the MTU at most: a second VLAN tag, too.
 const FRAME_OVERHEAD: u32 = FRAME_HEADER + 4;
-
-/// How to have a larger MTU.
-const LARGER_BUFFERS: &str =
-    "or set other_config:netmap-buf-size to 4096, which needs a restart, if it is not";
 
 /// MTU of a port without a host interface.
 const VIRTUAL_MTU: u32 = 1500;
@@ -59,22 +55,27 @@ pub struct LinkMonitor {
     opened_changes: u64,
     /// It was gone since.
     vanished: bool,
-    /// Longest frame that a buffer holds.
-    longest: u32,
+    /// What the interface had counted when the port was opened, and when it was asked last.
+    counted: Option<(Statistics, Statistics)>,
+    /// Why it could not be read last.
+    unread: Option<String>,
+    /// Bytes of a buffer.
+    buf_size: u32,
     link: Link,
 }
 
 impl LinkMonitor {
-    /// Follows `ifname`, or nothing. `name` is the port's, `max_frame` the longest frame that a
-    /// buffer holds.
-    pub fn new(name: &str, ifname: Option<&str>, max_frame: u32) -> Result<LinkMonitor> {
-        let max_mtu = engine::largest_mtu(max_frame);
+    /// Follows `ifname`, or nothing. `name` is the port's, `buf_size` the bytes of a buffer.
+    pub fn new(name: &str, ifname: Option<&str>, buf_size: u32) -> Result<LinkMonitor> {
+        let max_mtu = engine::largest_mtu(engine::longest_frame(buf_size));
         let mut monitor = LinkMonitor {
             ifname: ifname.map(str::to_owned),
             opened_ifindex: 0,
             opened_changes: 0,
             vanished: false,
-            longest: max_frame,
+            counted: None,
+            unread: None,
+            buf_size,
             link: Link {
                 mac: virtual_mac(name),
                 up: true,
@@ -92,6 +93,8 @@ impl LinkMonitor {
             monitor.opened_ifindex = host.ifindex;
             monitor.opened_changes = host.carrier_changes.unwrap_or(0);
             monitor.take(&host);
+            let base = netif::statistics(ifname)?;
+            monitor.counted = Some((base, base));
         }
         Ok(monitor)
     }
@@ -103,8 +106,7 @@ impl LinkMonitor {
 
     /// Longest frame that may be sent.
     pub fn max_frame(&self) -> u32 {
-        self.longest
-            .min(self.link.mtu.saturating_add(FRAME_OVERHEAD))
+        engine::longest_frame(self.buf_size).min(self.link.mtu.saturating_add(FRAME_OVERHEAD))
     }
 
     /// What keeps the port from working as its interface is now, for the user.
@@ -119,7 +121,8 @@ impl LinkMonitor {
         (mtu > max_mtu).then(|| {
             format!(
                 "the MTU of interface {ifname:?} is {mtu}, but a buffer has room for one of \
-                 {max_mtu}, and longer frames are dropped: lower the MTU, {LARGER_BUFFERS}"
+                 {max_mtu}, and longer frames are dropped: {}",
+                engine::mtu_advice(mtu, self.buf_size)
             )
         })
     }
@@ -130,14 +133,42 @@ impl LinkMonitor {
         match self.ifname.as_deref().map(HostInterface::read) {
             None => {}
             Some(Ok(host)) => self.take(&host),
-            Some(Err(_)) => {
+            Some(Err(error)) if error.errno() == libc::ENODEV => {
                 self.vanished = true;
                 self.link.up = false;
                 self.link.carrier = false;
                 self.link.ifindex = 0;
             }
+            // What it is now is not known. It is asked for again.
+            Some(Err(error)) => return self.unread(&error),
         }
+        self.unread = None;
         self.link != before
+    }
+
+    /// What the interface itself counted since the port was opened, up to its end.
+    pub fn counted(&mut self) -> Statistics {
+        let Some((base, last)) = &mut self.counted else {
+            return Statistics::default();
+        };
+        let now = self.ifname.as_deref().map(netif::statistics);
+        // By that name, there may be another one by now.
+        if let Some(Ok(now)) = now
+            && now.ifindex == base.ifindex
+        {
+            *last = now;
+        }
+        last.since(base)
+    }
+
+    /// Notes, once, that the state cannot be read. Nothing changes by that.
+    fn unread(&mut self, error: &Error) -> bool {
+        let told = error.to_string();
+        if self.unread.as_ref() != Some(&told) {
+            log::warn!("{told}: its state is taken to be what it was, until it can be read");
+            self.unread = Some(told);
+        }
+        false
     }
 
     /// Whether the host interface is another one than when the port was opened, under its name.
@@ -152,9 +183,13 @@ impl LinkMonitor {
             return Err(Error::new(
                 libc::EINVAL,
                 format!(
-                    "an MTU of {mtu} cannot be: expected 68 to {}, which a buffer has room for; \
-                     change the MTU, {LARGER_BUFFERS}",
-                    self.link.max_mtu
+                    "an MTU of {mtu} cannot be: expected 68 to {}, which a buffer has room for: {}",
+                    self.link.max_mtu,
+                    if mtu < 68 {
+                        "raise the MTU".to_owned()
+                    } else {
+                        engine::mtu_advice(mtu, self.buf_size)
+                    }
                 ),
             ));
         }
@@ -174,16 +209,22 @@ impl LinkMonitor {
         Ok(())
     }
 
-    /// Sets the flags, of the host interface too.
-    pub fn set_flags(&mut self, up: bool, promisc: bool) -> Result<()> {
+    /// Brings the port up or down, the host interface too.
+    pub fn set_up(&mut self, up: bool) -> Result<()> {
         if let Some(ifname) = &self.ifname {
-            netif::set_flags(ifname, up, promisc)?;
-            self.refresh();
-        } else {
-            self.link.up = up;
-            self.link.carrier = up;
-            self.link.promisc = promisc;
+            return netif::set_up(ifname, up);
         }
+        self.link.up = up;
+        self.link.carrier = up;
+        Ok(())
+    }
+
+    /// Switches promiscuous mode on or off, of the host interface too.
+    pub fn set_promisc(&mut self, promisc: bool) -> Result<()> {
+        if let Some(ifname) = &self.ifname {
+            return netif::set_promisc(ifname, promisc);
+        }
+        self.link.promisc = promisc;
         Ok(())
     }
 
@@ -221,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_port_without_interface_has_values_of_its_own() {
-        let mut monitor = LinkMonitor::new("vale0:1", None, 1792).unwrap();
+        let mut monitor = LinkMonitor::new("vale0:1", None, 2048).unwrap();
         let link = monitor.link();
         assert_eq!(link.mac[0] & 3, 2);
         assert_eq!((link.mtu, link.max_mtu, link.ifindex), (1500, 1774, 0));
@@ -236,13 +277,13 @@ mod tests {
         monitor.set_mtu(1774).unwrap();
         assert_eq!(monitor.max_frame(), 1792);
         assert_eq!(monitor.fault(), None);
-        let other = LinkMonitor::new("vale0:2", None, 1792).unwrap();
+        let other = LinkMonitor::new("vale0:2", None, 2048).unwrap();
         assert_ne!(other.link().mac, link.mac);
     }
 
     #[test]
     fn what_is_wrong_with_the_interface_is_told() {
-        let mut monitor = LinkMonitor::new("netmap:lo", Some("lo"), 1792).unwrap();
+        let mut monitor = LinkMonitor::new("netmap:lo", Some("lo"), 2048).unwrap();
         // The loopback interface's MTU is that of no network.
         assert!(monitor.link().mtu > 1774);
         let fault = monitor.fault().unwrap();
@@ -265,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_missing_interface_is_named() {
-        let error = LinkMonitor::new("netmap:nonesuch0", Some("nonesuch0"), 1792).unwrap_err();
+        let error = LinkMonitor::new("netmap:nonesuch0", Some("nonesuch0"), 2048).unwrap_err();
         assert_eq!(error.errno(), libc::ENODEV);
         assert!(error.to_string().contains("nonesuch0"));
     }

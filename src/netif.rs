@@ -24,13 +24,17 @@ pub struct HostInterface {
     pub name: String,
     /// Its number in the kernel, never 0; a new one whenever it is created anew.
     pub ifindex: u32,
-    /// Its MAC address; zeros when it is no Ethernet interface.
+    /// Whether its frames have Ethernet headers.
+    pub ethernet: bool,
+    /// What they have, as a number of `ARPHRD_*`; 0 when unknown.
+    pub hardware_type: u16,
+    /// Its MAC address; zeros when it has none.
     pub mac: [u8; 6],
     /// Its MTU.
     pub mtu: u32,
     /// Whether it is up administratively.
     pub up: bool,
-    /// Whether somebody asked for promiscuous mode with [`set_flags`] or its like. Sockets that did
+    /// Whether somebody asked for promiscuous mode with [`set_promisc`] or its like. Sockets that did
     /// (packet captures) do not show here.
     pub promisc: bool,
     /// Whether it can carry packets now.
@@ -87,14 +91,73 @@ pub fn set_mac(ifname: &str, mac: [u8; 6]) -> Result<()> {
     os::set_mac(ifname, mac)
 }
 
-/// Brings the interface up or down and switches promiscuous mode on or off. Changes nothing when
-/// both are as wanted.
+/// Brings the interface up or down. Its other flags stay as they are, whatever that is by now.
 ///
 /// # Errors
 ///
 /// Those of [`set_mtu`].
-pub fn set_flags(ifname: &str, up: bool, promisc: bool) -> Result<()> {
-    os::set_flags(ifname, up, promisc)
+pub fn set_up(ifname: &str, up: bool) -> Result<()> {
+    os::set_up(ifname, up)
+}
+
+/// Switches promiscuous mode on or off, and changes nothing else.
+///
+/// # Errors
+///
+/// Those of [`set_mtu`].
+pub fn set_promisc(ifname: &str, promisc: bool) -> Result<()> {
+    os::set_promisc(ifname, promisc)
+}
+
+/// What the system counts of an interface beside frames and bytes, since it exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(
+    missing_docs,
+    reason = "the names are those of struct rtnl_link_stats64"
+)]
+pub struct Statistics {
+    /// Of which interface.
+    pub ifindex: u32,
+    pub rx_errors: u64,
+    pub tx_errors: u64,
+    pub rx_dropped: u64,
+    pub tx_dropped: u64,
+    pub collisions: u64,
+    pub rx_length_errors: u64,
+    pub rx_over_errors: u64,
+    pub rx_crc_errors: u64,
+    pub rx_frame_errors: u64,
+    pub rx_fifo_errors: u64,
+    pub rx_missed_errors: u64,
+}
+
+impl Statistics {
+    /// What was counted since `base`, of the same interface.
+    pub fn since(&self, base: &Statistics) -> Statistics {
+        Statistics {
+            ifindex: self.ifindex,
+            rx_errors: self.rx_errors.saturating_sub(base.rx_errors),
+            tx_errors: self.tx_errors.saturating_sub(base.tx_errors),
+            rx_dropped: self.rx_dropped.saturating_sub(base.rx_dropped),
+            tx_dropped: self.tx_dropped.saturating_sub(base.tx_dropped),
+            collisions: self.collisions.saturating_sub(base.collisions),
+            rx_length_errors: self.rx_length_errors.saturating_sub(base.rx_length_errors),
+            rx_over_errors: self.rx_over_errors.saturating_sub(base.rx_over_errors),
+            rx_crc_errors: self.rx_crc_errors.saturating_sub(base.rx_crc_errors),
+            rx_frame_errors: self.rx_frame_errors.saturating_sub(base.rx_frame_errors),
+            rx_fifo_errors: self.rx_fifo_errors.saturating_sub(base.rx_fifo_errors),
+            rx_missed_errors: self.rx_missed_errors.saturating_sub(base.rx_missed_errors),
+        }
+    }
+}
+
+/// Reads them.
+///
+/// # Errors
+///
+/// Those of [`HostInterface::read`].
+pub fn statistics(ifname: &str) -> Result<Statistics> {
+    os::statistics(ifname)
 }
 
 fn no_such_interface(ifname: &str) -> Error {

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use crate::clock;
 use crate::config;
 use crate::counters::{RxCounters, TxCounters};
-use crate::engine::{self, EnginePort, OpenRequest, Opened, RingPair, SyncedRing};
+use crate::engine::{self, EnginePort, InterfaceCounts, OpenRequest, Opened, RingPair, SyncedRing};
 use crate::error::{Error, Result};
 use crate::exclusive::Exclusive;
 use crate::link::{Link, LinkMonitor};
@@ -46,8 +46,18 @@ pub struct Stats {
     pub tx_errors: u64,
     /// Frames received with a length that is too long or cannot be.
     pub rx_length_errors: u64,
-    /// Times that received frames had to wait for a free packet.
+    /// Times that received frames had to wait for a free packet, and overruns of the interface.
     pub rx_over_errors: u64,
+    /// What the host interface counts by these names, since the port was opened.
+    pub rx_crc_errors: u64,
+    /// As above.
+    pub rx_frame_errors: u64,
+    /// As above.
+    pub rx_fifo_errors: u64,
+    /// As above.
+    pub rx_missed_errors: u64,
+    /// As above.
+    pub collisions: u64,
 }
 
 /// What a port is opened with.
@@ -190,8 +200,8 @@ impl Port {
             extra,
             port: engine,
         } = opened;
-        let longest = engine::longest_frame(region.buf_size());
-        let prepared = LinkMonitor::new(&name.to_string(), engine.host_interface(), longest)
+        let buf_size = region.buf_size();
+        let prepared = LinkMonitor::new(&name.to_string(), engine.host_interface(), buf_size)
             .and_then(|link| Ok((link, Pool::of(&region, wanted.packet)?)));
         let (link, pool) = match prepared {
             Ok(prepared) => prepared,
@@ -374,9 +384,14 @@ impl PortState {
         self.link.lock().set_mac(mac)
     }
 
-    /// Sets interface flags.
-    pub fn set_flags(&self, up: bool, promisc: bool) -> Result<()> {
-        self.link.lock().set_flags(up, promisc)
+    /// Brings it up or down.
+    pub fn set_up(&self, up: bool) -> Result<()> {
+        self.link.lock().set_up(up)
+    }
+
+    /// Switches promiscuous mode on or off.
+    pub fn set_promisc(&self, promisc: bool) -> Result<()> {
+        self.link.lock().set_promisc(promisc)
     }
 
     /// How it was opened, as keys and values.
@@ -399,6 +414,14 @@ impl PortState {
     pub fn engine_drops(&self) -> Vec<(&'static str, u64)> {
         let engine = self.engine.lock();
         engine.as_ref().map_or_else(Vec::new, |e| e.drops())
+    }
+
+    /// Which of these the host interface has counted, too.
+    fn interface_counts(&self) -> InterfaceCounts {
+        let engine = self.engine.lock();
+        engine
+            .as_ref()
+            .map_or_else(InterfaceCounts::default, |e| e.interface_counts())
     }
 
     /// What else went wrong on the engine's other side.
@@ -425,12 +448,31 @@ impl PortState {
             stats.tx_dropped += c.dropped();
             stats.tx_errors += c.bad_index.get() + c.bad_ring.get() + c.sync_errors.get();
         }
+        let (mut rx, mut tx) = (0, 0);
         for (name, count) in self.engine_drops() {
             match name.starts_with("rx_") {
-                true => stats.rx_dropped += count,
-                false => stats.tx_dropped += count,
+                true => rx += count,
+                false => tx += count,
             }
         }
+        let twice = self.interface_counts();
+        let interface = self.link.lock().counted();
+        // Each frame once: what both have counted is in the larger count.
+        let once = |twice: bool, engine: u64, interface: u64| match twice {
+            true => engine.max(interface),
+            false => engine + interface,
+        };
+        stats.rx_dropped += once(twice.rx, rx, interface.rx_dropped);
+        stats.tx_dropped += once(twice.tx, tx, interface.tx_dropped);
+        stats.rx_errors += interface.rx_errors;
+        stats.tx_errors += interface.tx_errors;
+        stats.rx_length_errors += interface.rx_length_errors;
+        stats.rx_over_errors += interface.rx_over_errors;
+        stats.rx_crc_errors = interface.rx_crc_errors;
+        stats.rx_frame_errors = interface.rx_frame_errors;
+        stats.rx_fifo_errors = interface.rx_fifo_errors;
+        stats.rx_missed_errors = interface.rx_missed_errors;
+        stats.collisions = interface.collisions;
         stats
     }
 

@@ -189,7 +189,6 @@ netdev_netmap_update_flags(struct netdev *netdev, enum netdev_flags off,
 {
     struct netdev_netmap *dev = netdev_netmap_cast(netdev);
     struct netmap_link link = netdev_netmap_get_link(netdev);
-    enum netdev_flags flags;
     int error = 0;
 
     if ((off | on) & ~(NETDEV_UP | NETDEV_PROMISC)) {
@@ -198,16 +197,19 @@ netdev_netmap_update_flags(struct netdev *netdev, enum netdev_flags off,
 
     *old_flags = ((link.up ? NETDEV_UP : 0)
                   | (link.promisc ? NETDEV_PROMISC : 0));
-    flags = (*old_flags & ~off) | on;
 
     ovs_mutex_lock(&dev->mutex);
-    if (dev->port && flags != *old_flags) {
-        error = netmap_port_set_flags(dev->port, flags & NETDEV_UP,
-                                      flags & NETDEV_PROMISC);
-        error = netdev_netmap_link_set(dev, error);
+    if (dev->port && (off | on) & NETDEV_UP) {
+        error = netmap_port_set_up(dev->port, on & NETDEV_UP);
     }
     if (!error && (off | on) & NETDEV_PROMISC) {
-        dev->promisc = flags & NETDEV_PROMISC;
+        dev->promisc = on & NETDEV_PROMISC;
+        if (dev->port) {
+            error = netmap_port_set_promisc(dev->port, dev->promisc);
+        }
+    }
+    if (dev->port && off | on) {
+        error = netdev_netmap_link_set(dev, error);
     }
     ovs_mutex_unlock(&dev->mutex);
 
@@ -229,6 +231,11 @@ netdev_netmap_add_stats(struct netmap_stats *sum,
     sum->tx_errors += stats->tx_errors;
     sum->rx_length_errors += stats->rx_length_errors;
     sum->rx_over_errors += stats->rx_over_errors;
+    sum->rx_crc_errors += stats->rx_crc_errors;
+    sum->rx_frame_errors += stats->rx_frame_errors;
+    sum->rx_fifo_errors += stats->rx_fifo_errors;
+    sum->rx_missed_errors += stats->rx_missed_errors;
+    sum->collisions += stats->collisions;
 }
 
 int
@@ -256,6 +263,11 @@ netdev_netmap_get_stats(const struct netdev *netdev,
     stats->tx_dropped = sum.tx_dropped;
     stats->rx_length_errors = sum.rx_length_errors;
     stats->rx_over_errors = sum.rx_over_errors;
+    stats->rx_crc_errors = sum.rx_crc_errors;
+    stats->rx_frame_errors = sum.rx_frame_errors;
+    stats->rx_fifo_errors = sum.rx_fifo_errors;
+    stats->rx_missed_errors = sum.rx_missed_errors;
+    stats->collisions = sum.collisions;
     return 0;
 }
 

@@ -96,7 +96,6 @@ netdev_netmap_open(struct netdev_netmap *dev, int n_rxq)
         .null_source = dev->source,
     };
     char message[NETMAP_MESSAGE_SIZE] = "";
-    struct netmap_link link;
     int error;
 
     dev->reopen = false;
@@ -115,8 +114,8 @@ netdev_netmap_open(struct netdev_netmap *dev, int n_rxq)
     dev->opened = true;
     dev->up.n_rxq = netmap_port_n_rxq(dev->port);
     dev->up.n_txq = netmap_port_n_txq(dev->port);
-    if (dev->promisc && !netmap_port_get_link(dev->port, &link)) {
-        netmap_port_set_flags(dev->port, link.up, true);
+    if (dev->promisc) {
+        netmap_port_set_promisc(dev->port, true);
     }
     return 0;
 }

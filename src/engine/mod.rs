@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use crate::config::EngineChoice;
+use crate::config::{self, EngineChoice};
 use crate::error::{Error, Result};
 use crate::index::OwnedBuf;
 use crate::name::{PortKind, PortName};
@@ -34,6 +34,32 @@ pub fn longest_frame(buf_size: u32) -> u32 {
 /// Largest MTU for frames of `longest` bytes.
 pub fn largest_mtu(longest: u32) -> u32 {
     longest.saturating_sub(FRAME_HEADER)
+}
+
+/// What a user can do about an MTU of `mtu` that does not fit into buffers of `buf_size` bytes.
+pub fn mtu_advice(mtu: u32, buf_size: u32) -> String {
+    let largest = largest_mtu(longest_frame(buf_size));
+    let most = config::LARGEST_BUF_SIZE;
+    let possible = largest_mtu(longest_frame(most));
+    if buf_size >= most {
+        return format!("lower the MTU to {largest}");
+    }
+    if mtu > possible {
+        return format!(
+            "lower the MTU to {largest}, or to {possible} with other_config:netmap-buf-size={most} \
+             and a restart of ovs-vswitchd"
+        );
+    }
+    if config::wanted().buf_size >= most {
+        return format!(
+            "restart ovs-vswitchd, so that other_config:netmap-buf-size={most} takes effect, or \
+             lower the MTU to {largest}"
+        );
+    }
+    format!(
+        "lower the MTU to {largest}, or set other_config:netmap-buf-size to {most} and restart \
+         ovs-vswitchd"
+    )
 }
 
 /// What a port is to be opened with.
@@ -97,6 +123,15 @@ pub trait RingSync: Send {
     fn sync(&mut self, ring: &mut Ring) -> std::result::Result<(), i32>;
 }
 
+/// Whose drops an interface's own `rx_dropped` and `tx_dropped` contain beside its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct InterfaceCounts {
+    /// Those of the engine's receive side.
+    pub rx: bool,
+    /// Those of its transmit side.
+    pub tx: bool,
+}
+
 /// The rest of an open port.
 pub trait EnginePort: Send + Sync {
     /// `kernel`, `xdp` or `memory`.
@@ -110,6 +145,11 @@ pub trait EnginePort: Send + Sync {
 
     /// Drops that the other side counted and the rings do not show, as `(name, count)`.
     fn drops(&self) -> Vec<(&'static str, u64)>;
+
+    /// Which of [`EnginePort::drops`] the host interface's own statistics have, too.
+    fn interface_counts(&self) -> InterfaceCounts {
+        InterfaceCounts::default()
+    }
 
     /// What else went wrong, without a packet lost by it or with one that [`EnginePort::drops`] has.
     fn events(&self) -> Vec<(&'static str, u64)> {
@@ -162,5 +202,27 @@ fn open_userspace(request: &OpenRequest<'_>) -> Result<Opened> {
                 request.name
             ),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_about_an_mtu_names_what_helps() {
+        let advice = mtu_advice(9000, 2048);
+        assert!(
+            advice.contains("lower the MTU to 1774, or to 3822 with"),
+            "{advice}"
+        );
+        let advice = mtu_advice(3000, 2048);
+        assert!(
+            advice.contains("netmap-buf-size to 4096 and restart"),
+            "{advice}"
+        );
+        for mtu in [3823, 9000] {
+            assert_eq!(mtu_advice(mtu, 4096), "lower the MTU to 3822");
+        }
     }
 }

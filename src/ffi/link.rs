@@ -109,14 +109,25 @@ pub unsafe extern "C" fn netmap_port_set_mac(port: *mut Port, mac: *const u8) ->
     unsafe { with_port(port, libc::EINVAL, |port| status(port.state().set_mac(mac))) }
 }
 
-/// Sets the flags, of the host interface too.
+/// Brings the port up or down, the host interface too, and changes nothing else of it.
 ///
 /// # Safety
 ///
 /// `port` is NULL or open.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn netmap_port_set_flags(port: *mut Port, up: bool, promisc: bool) -> c_int {
-    let set = |port: &Port| status(port.state().set_flags(up, promisc));
+pub unsafe extern "C" fn netmap_port_set_up(port: *mut Port, up: bool) -> c_int {
+    // SAFETY: passed on with the same promise.
+    unsafe { with_port(port, libc::EINVAL, |port| status(port.state().set_up(up))) }
+}
+
+/// Switches promiscuous mode on or off, of the host interface too, and changes nothing else of it.
+///
+/// # Safety
+///
+/// `port` is NULL or open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn netmap_port_set_promisc(port: *mut Port, promisc: bool) -> c_int {
+    let set = |port: &Port| status(port.state().set_promisc(promisc));
     // SAFETY: passed on with the same promise.
     unsafe { with_port(port, libc::EINVAL, set) }
 }

@@ -32,8 +32,10 @@ pub(super) fn parse(text: &str) -> Result<PortName> {
         cursor.end_of_name()?;
         PortKind::Null { id }
     } else {
-        cursor.eat(NETMAP_SCOPE);
-        let base = if cursor.rest().starts_with(VALE_PREFIX) {
+        let scoped = cursor.eat(NETMAP_SCOPE);
+        // With the scope and without a VALE port, it can only be an interface of such a name.
+        let vale = cursor.rest().starts_with(VALE_PREFIX);
+        let base = if vale && (!scoped || cursor.rest().contains(':')) {
             cursor.vale()?
         } else {
             cursor.interface()?
@@ -114,7 +116,8 @@ impl<'a> Cursor<'a> {
         }
         if !self.eat(":") {
             return Err(self.expected(
-                "':' and a port, as in \"vale0:1\" (what begins with \"vale\" is a VALE switch)",
+                "':' and a port, as in \"vale0:1\" (what begins with \"vale\" is a VALE switch; an \
+                 interface of such a name is given as \"netmap:vale0\")",
             ));
         }
         let port = self.word("a VALE port's name")?;
@@ -151,7 +154,10 @@ impl<'a> Cursor<'a> {
         if word.len() > IFNAME_MAX {
             let fits = (0..=IFNAME_MAX).rfind(|&i| word.is_char_boundary(i));
             self.at += fits.unwrap_or(0);
-            return Err(self.expected(&format!("{what} to end, after at most 15 bytes")));
+            return Err(self.expected(&format!(
+                "{what} to end, after at most 15 bytes (of an interface with a longer, alternative \
+                 name, give the one that \"ip link show\" begins with)"
+            )));
         }
         self.at += word.len();
         Ok(word)
@@ -227,7 +233,8 @@ impl<'a> Cursor<'a> {
             return Ok(None);
         }
         let what = "a memory region's number from 1 to 65535 (netmap's @conf, @share, @extmem and \
-                    @offset are not for a switch port)";
+                    @offset are not for a switch port; an interface with an '@' in its name needs an \
+                    alternative one: ip link property add dev NAME altname OTHER)";
         let region = self.number(what, 1, u16::MAX)?;
         if !self.rest().is_empty() {
             return Err(self.expected("nothing after the region's number"));

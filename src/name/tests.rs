@@ -143,6 +143,14 @@ fn an_existing_interface_decides_what_a_dash_means() {
 }
 
 #[test]
+fn an_interface_whose_name_begins_like_a_vale_switch() {
+    let all = hardware("valence", Rings::All);
+    check("netmap:valence", all, None, "netmap:valence", "valence");
+    let one = hardware("vale0", Rings::One(2));
+    check("netmap:vale0-2", one, None, "netmap:vale0-2", "vale0");
+}
+
+#[test]
 fn refusals_say_where_and_what() {
     refused("", 1, "an interface's name");
     refused("netmap:", 8, "at its end: expected an interface's name");
@@ -170,7 +178,9 @@ fn refusals_say_where_and_what() {
     refused("netmap:..", 8, "which this cannot be");
     refused("netmap:sixteen_bytes_xx", 23, "at most 15 bytes");
     refused("vale0", 6, "':' and a port");
-    refused("netmap:valence", 15, "':' and a port");
+    refused("valence", 8, "\"netmap:vale0\"");
+    refused("netmap:eth@x", 12, "altname");
+    refused("netmap:sixteen_bytes_xx", 23, "alternative");
     refused("vale-x:1", 5, "':' and a port");
     refused("vale0:", 7, "a VALE port's name");
     refused("vale0:1-0", 8, "options:n_rxq");

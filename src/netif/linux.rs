@@ -1,128 +1,166 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Host interfaces of Linux.
 //!
-//! `ioctl`s ask the network namespace of the process. sysfs shows that of whoever mounted it, so it
-//! is believed only when it knows the interface under the same index.
+//! rtnetlink knows most, `ioctl`s what drivers say. Both ask the network namespace of the process.
+//! sysfs shows that of whoever mounted it, so it is believed only when it knows the interface under
+//! the same index.
 #![allow(unsafe_code)]
 
+use std::io::ErrorKind;
 use std::mem;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 
-use libc::{c_char, c_int, c_short, c_ulong, ifreq};
+use libc::{c_char, c_ulong, ifreq};
+use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 
-use super::{HostInterface, no_such_interface};
+use super::{HostInterface, Statistics, no_such_interface};
 use crate::error::{Error, Result};
 
+use rtnl::{Change, Explained, LinkRecord, Rtnl};
+
 mod ethtool;
+mod rtnl;
+
+/// Of an alternative name (`ALTIFNAMSIZ` less the terminating NUL).
+const LONGEST_NAME: usize = 127;
 
 pub(super) const LIST_COMMAND: &str = "ip link";
 
 pub(super) fn ifindex(ifname: &str) -> Result<u32> {
-    Query::new(ifname)?.ifindex()
+    Ok(Query::new(ifname)?.link()?.ifindex)
 }
 
 pub(super) fn read(ifname: &str) -> Result<HostInterface> {
-    let query = Query::new(ifname)?;
-    let ifindex = query.ifindex()?;
-    let flags = query.flags()?;
-    let sysfs = Sysfs::open(ifname, ifindex);
+    let mut query = Query::new(ifname)?;
+    let link = query.link()?;
+    // `ioctl`s and sysfs know neither long names nor, in part, alternative ones.
+    query.rename(&link.name);
+    let sysfs = Sysfs::open(&link.name, link.ifindex)?;
     let (speed_mbps, duplex) = query.speed().or_else(|| sysfs.speed()).unwrap_or((0, None));
     let (rx, tx) = query.channels().unwrap_or((0, 0));
+    let has = |flag: libc::c_int| link.flags & flag as u32 != 0;
     Ok(HostInterface {
-        name: ifname.to_owned(),
-        ifindex,
-        mac: query.mac()?,
-        mtu: query.mtu()?,
-        up: flags & libc::IFF_UP != 0,
-        promisc: flags & libc::IFF_PROMISC != 0,
+        ifindex: link.ifindex,
+        ethernet: matches!(link.kind, libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK),
+        hardware_type: link.kind,
+        mac: link.mac.unwrap_or_default(),
+        mtu: link.mtu,
+        up: has(libc::IFF_UP),
+        promisc: has(libc::IFF_PROMISC),
         // "Running" is the kernel's own summary of carrier and dormancy, and what OVS goes by.
-        carrier: flags & libc::IFF_RUNNING != 0,
+        carrier: has(libc::IFF_RUNNING),
         full_duplex: duplex.unwrap_or(true),
         speed_mbps,
         driver: query.driver().unwrap_or_default(),
         // -1 stands for none.
         numa_node: sysfs.number("device/numa_node"),
-        n_rx_queues: at_least_one(rx, || sysfs.count_queues("rx-")),
-        n_tx_queues: at_least_one(tx, || sysfs.count_queues("tx-")),
-        carrier_changes: sysfs.number("carrier_changes"),
+        n_rx_queues: at_least_one(rx, || sysfs.count_queues("rx-"))?,
+        n_tx_queues: at_least_one(tx, || sysfs.count_queues("tx-"))?,
+        carrier_changes: link.carrier_changes,
+        name: link.name,
     })
 }
 
-fn at_least_one(count: u32, fallback: impl FnOnce() -> u32) -> u32 {
+pub(super) fn statistics(ifname: &str) -> Result<Statistics> {
+    let link = Query::new(ifname)?.link()?;
+    // In the order of `struct rtnl_link_stats64`.
+    let word = |i: usize| link.stats.get(i).copied().unwrap_or(0);
+    Ok(Statistics {
+        ifindex: link.ifindex,
+        rx_errors: word(4),
+        tx_errors: word(5),
+        rx_dropped: word(6),
+        tx_dropped: word(7),
+        collisions: word(9),
+        rx_length_errors: word(10),
+        rx_over_errors: word(11),
+        rx_crc_errors: word(12),
+        rx_frame_errors: word(13),
+        rx_fifo_errors: word(14),
+        rx_missed_errors: word(15),
+    })
+}
+
+fn at_least_one(count: u32, fallback: impl FnOnce() -> Result<u32>) -> Result<u32> {
     match count {
-        0 => fallback().max(1),
-        _ => count,
+        0 => Ok(fallback()?.max(1)),
+        _ => Ok(count),
     }
 }
 
 pub(super) fn set_mtu(ifname: &str, mtu: u32) -> Result<()> {
-    let query = Query::new(ifname)?;
-    let mut request = query.request();
-    request.ifr_ifru.ifru_mtu = c_int::try_from(mtu).unwrap_or(c_int::MAX);
-    query.set(libc::SIOCSIFMTU, request, &format!("set its MTU to {mtu}"))
+    Query::new(ifname)?.change(Change::Mtu(mtu), &format!("set its MTU to {mtu}"))
 }
 
 pub(super) fn set_mac(ifname: &str, mac: [u8; 6]) -> Result<()> {
-    let query = Query::new(ifname)?;
-    // The family must be the one that the interface has.
-    let mut address = query.hardware_address()?;
-    for (to, from) in address.sa_data.iter_mut().zip(mac) {
-        *to = from as c_char;
-    }
-    let mut request = query.request();
-    request.ifr_ifru.ifru_hwaddr = address;
-    query.set(libc::SIOCSIFHWADDR, request, "set its MAC address")
+    Query::new(ifname)?.change(Change::Mac(mac), "set its MAC address")
 }
 
-pub(super) fn set_flags(ifname: &str, up: bool, promisc: bool) -> Result<()> {
-    let query = Query::new(ifname)?;
-    let old = query.flags()?;
-    let new = with_flag(with_flag(old, libc::IFF_UP, up), libc::IFF_PROMISC, promisc);
-    if new == old {
-        return Ok(());
-    }
-    let mut request = query.request();
-    // The ioctl knows the low 16 flags only; as a bit pattern, whatever the sign.
-    request.ifr_ifru.ifru_flags = new as c_short;
-    query.set(libc::SIOCSIFFLAGS, request, "change its flags")
+pub(super) fn set_up(ifname: &str, up: bool) -> Result<()> {
+    let flag = libc::IFF_UP as u32;
+    let what = if up { "bring it up" } else { "take it down" };
+    Query::new(ifname)?.change(Change::Flag(flag, up), what)
 }
 
-fn with_flag(flags: c_int, flag: c_int, on: bool) -> c_int {
-    if on { flags | flag } else { flags & !flag }
+pub(super) fn set_promisc(ifname: &str, promisc: bool) -> Result<()> {
+    let flag = libc::IFF_PROMISC as u32;
+    let what = "change its promiscuous mode";
+    Query::new(ifname)?.change(Change::Flag(flag, promisc), what)
 }
 
-/// A socket to ask about one interface.
+/// The socket that all questions go through. It stays open, so that an answer does not depend on
+/// whether there is a descriptor left.
+static RTNL: Mutex<Option<Rtnl>> = Mutex::new(None);
+
+/// Questions about one interface.
 struct Query<'a> {
-    socket: OwnedFd,
+    rtnl: MappedMutexGuard<'static, Rtnl>,
+    /// As it was asked for.
     ifname: &'a str,
+    /// For `ioctl`s.
     name: [c_char; libc::IFNAMSIZ],
 }
 
 impl<'a> Query<'a> {
     fn new(ifname: &'a str) -> Result<Query<'a>> {
-        // Refused here, because the kernel would look up only what stands before the NUL, the colon
-        // (it takes the rest for an alias of old times) or the cut.
-        let cut = ifname.len() >= libc::IFNAMSIZ || ifname.contains(['\0', ':']);
-        if ifname.is_empty() || cut {
+        // Refused here, because the kernel would look up only what stands before the NUL, or before
+        // the colon (it takes the rest for an alias of old times).
+        if ifname.is_empty() || ifname.len() > LONGEST_NAME || ifname.contains(['\0', ':']) {
             return Err(no_such_interface(ifname));
         }
-        let mut name = [0; libc::IFNAMSIZ];
-        for (to, from) in name.iter_mut().zip(ifname.bytes()) {
+        let mut slot = RTNL.lock();
+        if slot.is_none() {
+            let rtnl = Rtnl::new()
+                .map_err(|e| Error::from_io("cannot make a socket to ask for interfaces", &e))?;
+            *slot = Some(rtnl);
+        }
+        let rtnl = MutexGuard::try_map(slot, Option::as_mut)
+            .map_err(|_| Error::new(libc::EBADF, "no socket to ask for interfaces"))?;
+        Ok(Query {
+            rtnl,
+            ifname,
+            name: [0; libc::IFNAMSIZ],
+        })
+    }
+
+    fn link(&mut self) -> Result<LinkRecord> {
+        let asked = self.rtnl.get(self.ifname);
+        asked.map_err(|e| self.explain("read its state", &e))
+    }
+
+    fn change(&mut self, change: Change, what: &str) -> Result<()> {
+        let done = self.rtnl.change(self.ifname, change);
+        done.map_err(|e| self.explain(what, &e))
+    }
+
+    /// The interface's own name.
+    fn rename(&mut self, name: &str) {
+        self.name = [0; libc::IFNAMSIZ];
+        let room = self.name.iter_mut().take(libc::IFNAMSIZ - 1);
+        for (to, from) in room.zip(name.bytes()) {
             *to = from as c_char;
         }
-        // SAFETY: takes no pointers.
-        let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
-        if fd < 0 {
-            return Err(Error::last_os("cannot make a socket to ask for interfaces"));
-        }
-        // SAFETY: the call above has just opened `fd`, and nobody else knows it.
-        let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Query {
-            socket,
-            ifname,
-            name,
-        })
     }
 
     /// An otherwise empty request about the interface.
@@ -141,94 +179,46 @@ impl<'a> Query<'a> {
     /// b. If it follows `ifru_data`, that must point to what it expects there, for reading and
     ///    writing, and nothing else may use it during the call.
     unsafe fn ioctl(&self, code: c_ulong, request: &mut ifreq) -> std::io::Result<()> {
+        let fd = self.rtnl.socket().as_raw_fd();
         // SAFETY: a. and b. are the caller's; `request` is exclusively ours during the call. The cast
         // is for musl, where the code is an int.
-        match unsafe { libc::ioctl(self.socket.as_raw_fd(), code as _, &raw mut *request) } {
+        match unsafe { libc::ioctl(fd, code as _, &raw mut *request) } {
             -1 => Err(std::io::Error::last_os_error()),
             _ => Ok(()),
         }
     }
 
-    /// One of the `SIOCGIF` codes whose result lies in the request.
-    fn get(&self, code: c_ulong, what: &str) -> Result<ifreq> {
-        let mut request = self.request();
-        // SAFETY: a. the callers below pass only such codes; b. none of them follows a pointer.
-        match unsafe { self.ioctl(code, &mut request) } {
-            Ok(()) => Ok(request),
-            Err(error) => Err(self.explain(what, &error)),
-        }
-    }
-
-    /// One of the `SIOCSIF` codes whose argument lies in the request.
-    fn set(&self, code: c_ulong, mut request: ifreq, what: &str) -> Result<()> {
-        // SAFETY: a. the callers above pass only such codes; b. none of them follows a pointer.
-        match unsafe { self.ioctl(code, &mut request) } {
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.explain(what, &error)),
-        }
-    }
-
     fn explain(&self, what: &str, error: &std::io::Error) -> Error {
-        match error.raw_os_error() {
+        let explained = error.get_ref().and_then(|e| e.downcast_ref::<Explained>());
+        let errno = explained.map_or(error.raw_os_error(), |e| Some(e.errno));
+        match errno {
             Some(libc::ENODEV | libc::ENXIO) => no_such_interface(self.ifname),
-            _ => Error::from_io(format!("interface {:?}: cannot {what}", self.ifname), error),
+            errno => Error::new(
+                errno.unwrap_or(libc::EIO),
+                format!("interface {:?}: cannot {what}: {error}", self.ifname),
+            ),
         }
     }
+}
 
-    fn ifindex(&self) -> Result<u32> {
-        let reply = self.get(libc::SIOCGIFINDEX, "read its index")?;
-        // SAFETY: all of the union was zero, and this code writes this field.
-        let ifindex = unsafe { reply.ifr_ifru.ifru_ifindex };
-        u32::try_from(ifindex).map_err(|_| no_such_interface(self.ifname))
-    }
-
-    fn flags(&self) -> Result<c_int> {
-        let reply = self.get(libc::SIOCGIFFLAGS, "read its flags")?;
-        // SAFETY: all of the union was zero, and this code writes this field.
-        let flags = unsafe { reply.ifr_ifru.ifru_flags };
-        Ok(c_int::from(flags as u16))
-    }
-
-    fn mtu(&self) -> Result<u32> {
-        let reply = self.get(libc::SIOCGIFMTU, "read its MTU")?;
-        // SAFETY: all of the union was zero, and this code writes this field.
-        let mtu = unsafe { reply.ifr_ifru.ifru_mtu };
-        Ok(u32::try_from(mtu).unwrap_or(0))
-    }
-
-    fn hardware_address(&self) -> Result<libc::sockaddr> {
-        let reply = self.get(libc::SIOCGIFHWADDR, "read its MAC address")?;
-        // SAFETY: all of the union was zero, and this code writes this field.
-        Ok(unsafe { reply.ifr_ifru.ifru_hwaddr })
-    }
-
-    fn mac(&self) -> Result<[u8; 6]> {
-        let address = self.hardware_address()?;
-        let mut mac = [0; 6];
-        // Others have addresses too, of other lengths: a tunnel's is an IP address.
-        if matches!(
-            address.sa_family,
-            libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK
-        ) {
-            for (to, from) in mac.iter_mut().zip(address.sa_data) {
-                // `c_char` has a sign on some machines only.
-                [*to] = from.to_ne_bytes();
-            }
-        }
-        Ok(mac)
-    }
+fn is_absent(error: &std::io::Error) -> bool {
+    // The second, when it goes while it is read.
+    error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV)
 }
 
 /// An interface's directory in sysfs; absent when sysfs shows another namespace.
 struct Sysfs(Option<PathBuf>);
 
 impl Sysfs {
-    fn open(ifname: &str, ifindex: u32) -> Sysfs {
+    fn open(ifname: &str, ifindex: u32) -> Result<Sysfs> {
         let dir = PathBuf::from("/sys/class/net").join(ifname);
-        let sysfs = Sysfs(Some(dir));
-        match sysfs.number::<u32>("ifindex") {
-            Some(found) if found == ifindex => sysfs,
-            _ => Sysfs(None),
+        match std::fs::read_to_string(dir.join("ifindex")) {
+            Ok(found) if found.trim().parse() == Ok(ifindex) => Ok(Sysfs(Some(dir))),
+            // No descriptor is left, say: what sysfs knows is not known then.
+            Err(error) if !is_absent(&error) => {
+                Err(Error::from_io(format!("cannot read {dir:?}"), &error))
+            }
+            _ => Ok(Sysfs(None)),
         }
     }
 
@@ -251,17 +241,19 @@ impl Sysfs {
         Some((self.number("speed").unwrap_or(0), duplex))
     }
 
-    fn count_queues(&self, prefix: &str) -> u32 {
-        let queues = |dir: &PathBuf| {
-            let names = std::fs::read_dir(dir.join("queues")).ok()?.flatten();
-            let matching = names.filter(|entry| {
-                entry
-                    .file_name()
-                    .as_encoded_bytes()
-                    .starts_with(prefix.as_bytes())
-            });
-            u32::try_from(matching.count()).ok()
+    fn count_queues(&self, prefix: &str) -> Result<u32> {
+        let Some(dir) = self.0.as_ref().map(|dir| dir.join("queues")) else {
+            return Ok(0);
         };
-        self.0.as_ref().and_then(queues).unwrap_or(0)
+        let names = match std::fs::read_dir(&dir) {
+            Ok(names) => names.flatten(),
+            Err(error) if is_absent(&error) => return Ok(0),
+            Err(error) => return Err(Error::from_io(format!("cannot read {dir:?}"), &error)),
+        };
+        let matching = names.filter(|entry| {
+            let name = entry.file_name();
+            name.as_encoded_bytes().starts_with(prefix.as_bytes())
+        });
+        Ok(u32::try_from(matching.count()).unwrap_or(u32::MAX))
     }
 }

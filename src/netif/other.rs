@@ -5,7 +5,7 @@
 
 use std::ffi::CString;
 
-use super::{HostInterface, no_such_interface};
+use super::{HostInterface, Statistics, no_such_interface};
 use crate::error::{Error, Result};
 
 pub(super) const LIST_COMMAND: &str = "ifconfig -l";
@@ -26,6 +26,8 @@ pub(super) fn read(ifname: &str) -> Result<HostInterface> {
     Ok(HostInterface {
         name: ifname.to_owned(),
         ifindex: ifindex(ifname)?,
+        ethernet: true,
+        hardware_type: 0,
         mac: [0; 6],
         mtu: DEFAULT_MTU,
         up: true,
@@ -49,8 +51,16 @@ pub(super) fn set_mac(ifname: &str, _mac: [u8; 6]) -> Result<()> {
     Err(unsupported(ifname, "the MAC address"))
 }
 
-pub(super) fn set_flags(ifname: &str, _up: bool, _promisc: bool) -> Result<()> {
-    Err(unsupported(ifname, "flags"))
+pub(super) fn statistics(_ifname: &str) -> Result<Statistics> {
+    Ok(Statistics::default())
+}
+
+pub(super) fn set_up(ifname: &str, _up: bool) -> Result<()> {
+    Err(unsupported(ifname, "whether it is up"))
+}
+
+pub(super) fn set_promisc(ifname: &str, _promisc: bool) -> Result<()> {
+    Err(unsupported(ifname, "promiscuous mode"))
 }
 
 fn unsupported(ifname: &str, what: &str) -> Error {

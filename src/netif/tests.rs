@@ -10,7 +10,13 @@ const LOOPBACK: &str = "lo0";
 
 #[test]
 fn an_unknown_name_is_enodev_and_named() {
-    for name in ["nosuchif0", "", "a\0b", "a_name_of_more_than_15"] {
+    for name in [
+        "nosuchif0",
+        "",
+        "a\0b",
+        "a_name_of_more_than_15",
+        &"x".repeat(128),
+    ] {
         let error = HostInterface::read(name).unwrap_err();
         assert_eq!(error.errno(), libc::ENODEV);
         let start = format!("no interface named {name:?}: ");
@@ -95,8 +101,9 @@ mod linux {
         let mac = [0x02, 0, 0, 0xfe, 0x80, 0xff];
         set_mtu(&veth.near, 1400).unwrap();
         set_mac(&veth.near, mac).unwrap();
-        set_flags(&veth.near, true, true).unwrap();
-        set_flags(&veth.far, true, false).unwrap();
+        set_up(&veth.near, true).unwrap();
+        set_promisc(&veth.near, true).unwrap();
+        set_up(&veth.far, true).unwrap();
 
         let near = HostInterface::read(&veth.near).unwrap();
         println!("{near:?}");
@@ -107,7 +114,7 @@ mod linux {
         let far = HostInterface::read(&veth.far).unwrap();
         assert!(far.up && !far.promisc);
 
-        set_flags(&veth.far, false, false).unwrap();
+        set_up(&veth.far, false).unwrap();
         // The kernel tells of a lost carrier when it gets round to it, within about a second.
         let deadline = Instant::now() + Duration::from_secs(10);
         let cut = loop {
@@ -121,9 +128,10 @@ mod linux {
         if let (Some(then), Some(now)) = (near.carrier_changes, cut.carrier_changes) {
             assert!(now > then, "{then} {now}");
         }
-        set_flags(&veth.near, true, false).unwrap();
-        set_flags(&veth.near, true, false).unwrap();
-        assert!(!HostInterface::read(&veth.near).unwrap().promisc);
+        set_promisc(&veth.near, false).unwrap();
+        set_promisc(&veth.near, false).unwrap();
+        let near = HostInterface::read(&veth.near).unwrap();
+        assert!(near.up && !near.promisc);
     }
 
     #[test]
@@ -138,6 +146,70 @@ mod linux {
             assert!(error.to_string().starts_with(&start), "{error}");
         }
         assert_eq!(HostInterface::read(&veth.near).unwrap().mtu, 1500);
+    }
+
+    /// Runs `ip` with `args`.
+    fn ip(args: &str) {
+        let done = Command::new("ip").args(args.split_whitespace()).status();
+        assert!(done.unwrap().success(), "ip {args}");
+    }
+
+    /// Each of two threads sets one flag all the time. None takes back what the other has set.
+    #[test]
+    fn flags_change_one_by_one() {
+        let Some(veth) = VethPair::new('d') else {
+            return;
+        };
+        let near = veth.near.as_str();
+        std::thread::scope(|scope| {
+            let ups = scope.spawn(|| {
+                for _ in 0..200 {
+                    for up in [true, false] {
+                        set_up(near, up).unwrap();
+                        assert_eq!(HostInterface::read(near).unwrap().up, up);
+                    }
+                }
+            });
+            while !ups.is_finished() {
+                for promisc in [true, false] {
+                    set_promisc(near, promisc).unwrap();
+                    assert_eq!(HostInterface::read(near).unwrap().promisc, promisc);
+                }
+            }
+            ups.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn an_interface_is_known_by_its_other_names() {
+        let Some(veth) = VethPair::new('e') else {
+            return;
+        };
+        let near = &veth.near;
+        let long = format!("{near}-of-a-name-of-more-than-15-bytes");
+        for other in [format!("v@{near}"), long] {
+            ip(&format!("link property add dev {near} altname {other}"));
+            let (own, found) = (HostInterface::read(near), HostInterface::read(&other));
+            assert_eq!(found.unwrap(), own.unwrap());
+            set_mtu(&other, 1300).unwrap();
+            assert_eq!(HostInterface::read(near).unwrap().mtu, 1300);
+            set_mtu(&other, 1400).unwrap();
+        }
+    }
+
+    #[test]
+    fn only_ethernet_is_ethernet() {
+        let Some(veth) = VethPair::new('f') else {
+            return;
+        };
+        let link = HostInterface::read(&veth.near).unwrap();
+        assert!(link.ethernet && link.hardware_type == libc::ARPHRD_ETHER);
+        let tun = format!("nit{}", std::process::id());
+        ip(&format!("tuntap add {tun} mode tun"));
+        let link = HostInterface::read(&tun);
+        ip(&format!("link delete {tun}"));
+        let link = link.unwrap();
+        assert!(!link.ethernet && link.hardware_type == libc::ARPHRD_NONE);
     }
 
     #[test]

@@ -26,7 +26,7 @@
 //! kernel ABI. Linux 5.10 or newer, for a UMEM shared between interfaces.
 //!
 //! The memory of a region is registered as a UMEM by the first socket, and joined by all others that
-//! copy alike (`socket::bind`). Buffer `i` is frame `i`.
+//! have zero copy or none, as it has (`socket::bind`). Buffer `i` is frame `i`.
 //!
 //! Frames over several buffers (`XDP_USE_SG`, Linux 6.6) are not asked for. A packet of OVS lies in
 //! one buffer, the kernel begins a second one only when the first is full, and none is larger than a
@@ -40,14 +40,14 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::user_region::UserRegion;
-use super::{FRAME_HEADER, OpenRequest, Opened, largest_mtu, longest_frame};
+use super::{FRAME_HEADER, OpenRequest, Opened, largest_mtu, longest_frame, mtu_advice};
 use crate::error::{Error, Result};
 use crate::name::{PortKind, Rings};
 use crate::netif::HostInterface;
 
 use bpf::Redirect;
 use port::XdpPort;
-use socket::{Bound, Copying, Queue};
+use socket::{Bound, Queue};
 
 #[allow(unsafe_code)]
 mod bpf;
@@ -125,6 +125,7 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Opened> {
     let name = request.name;
     let (ifname, rings) = check_name(request)?;
     let interface = HostInterface::read(ifname)?;
+    check_ethernet(&interface)?;
     check_mtu(&interface, request.buf_size)?;
     let queues = queues(&interface, rings, request.region_bufs)?;
 
@@ -137,7 +138,7 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Opened> {
     let buffers = region.port()?;
 
     let redirect = redirect(&interface)?;
-    let mut port = XdpPort::new(ifname, redirect, buffers);
+    let mut port = XdpPort::new(ifname, &interface.driver, redirect, buffers);
     let mut pairs = Vec::with_capacity(queues.len());
     let mut binder = Binder::new(&interface, &region, port.mode());
     for queue in &queues {
@@ -182,25 +183,35 @@ fn check_name<'a>(request: &OpenRequest<'a>) -> Result<(&'a str, Rings)> {
     Ok((ifname, *rings))
 }
 
-fn check_mtu(interface: &HostInterface, buf_size: u32) -> Result<()> {
-    let room = longest_frame(buf_size);
-    let largest = largest_mtu(room);
-    if interface.mtu <= largest {
+fn check_ethernet(interface: &HostInterface) -> Result<()> {
+    if interface.ethernet {
         return Ok(());
     }
-    let larger = if buf_size < 4096 {
-        ", or set other_config:netmap-buf-size to 4096"
-    } else {
-        ""
-    };
+    Err(Error::new(
+        libc::EPROTONOSUPPORT,
+        format!(
+            "{}: it is no Ethernet interface (its hardware type is {}, expected 1, ARPHRD_ETHER), \
+             and a switch port needs Ethernet frames: use an interface that has them, as a tap \
+             device instead of a tun device",
+            interface.name, interface.hardware_type,
+        ),
+    ))
+}
+
+fn check_mtu(interface: &HostInterface, buf_size: u32) -> Result<()> {
+    let room = longest_frame(buf_size);
+    if interface.mtu <= largest_mtu(room) {
+        return Ok(());
+    }
     Err(Error::new(
         libc::EMSGSIZE,
         format!(
             "{}: its MTU of {} needs frames of {} bytes, but a buffer of {buf_size} bytes holds \
-             {room} and the headroom; lower the MTU to {largest}{larger}",
+             {room} and the headroom: {}",
             interface.name,
             interface.mtu,
             interface.mtu.saturating_add(FRAME_HEADER),
+            mtu_advice(interface.mtu, buf_size),
         ),
     ))
 }
@@ -265,7 +276,7 @@ struct Binder<'a> {
     interface: &'a HostInterface,
     region: &'a UserRegion,
     /// What to try first.
-    copying: Copying,
+    zero_copy: bool,
 }
 
 impl Binder<'_> {
@@ -277,20 +288,17 @@ impl Binder<'_> {
         Binder {
             interface,
             region,
-            copying: match mode {
-                bpf::Mode::Native => Copying::Zero,
-                // In generic mode, packets were copied before the program sees them.
-                bpf::Mode::Generic => Copying::Copy,
-            },
+            // In generic mode, packets were copied before the program sees them.
+            zero_copy: mode == bpf::Mode::Native,
         }
     }
 
     fn bind(&mut self, queue: &Queue) -> Result<Bound> {
         let bound = self.wait(queue);
         match bound {
-            Err(e) if self.copying == Copying::Zero && is_about_zero_copy(&e) => {
+            Err(e) if self.zero_copy && is_about_zero_copy(&e) => {
                 log::debug!("no zero copy: {e}");
-                self.copying = Copying::Copy;
+                self.zero_copy = false;
                 self.wait(queue)
             }
             done => done,
@@ -306,7 +314,7 @@ impl Binder<'_> {
         let deadline = start + if was_ours { RELEASE_WAIT } else { BUSY_WAIT };
         let mut pause = BUSY_POLL;
         loop {
-            match socket::bind(queue, memory, buf_size, self.copying) {
+            match socket::bind(queue, memory, buf_size, self.zero_copy) {
                 Err(e) if e.errno() == libc::EBUSY => {
                     if Instant::now() >= deadline {
                         return Err(still_busy(queue, &self.interface.name, was_ours));

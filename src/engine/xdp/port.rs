@@ -6,18 +6,22 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::bpf::{Mode, Redirect};
-use super::socket::{self, Bound, Copying, Queue};
+use super::socket::{self, Bound, Queue};
 use super::sync::{Frames, RxSync, RxSyncCounters, TxSync, TxSyncCounters};
 use crate::engine::user_region::{Direction, HEADROOM, PortBuffers};
-use crate::engine::{EnginePort, RingPair, SyncedRing};
+use crate::engine::{EnginePort, InterfaceCounts, RingPair, SyncedRing};
 use crate::error::Result;
 use crate::index::OwnedBuf;
+
+/// Drivers whose `rx_dropped` counts frames that an XDP program wanted to redirect to a socket that had
+/// no room for them. Others have counters of their own for it, which are in no common statistics.
+const COUNT_FAILED_REDIRECTS: [&str; 3] = ["veth", "tun", "virtio_net"];
 
 /// A queue of an open port.
 struct Socket {
     queue: Queue,
     fd: Arc<OwnedFd>,
-    copying: Copying,
+    zero_copy: bool,
     rx: Option<Arc<RxSyncCounters>>,
     tx: Option<Arc<TxSyncCounters>>,
 }
@@ -27,6 +31,8 @@ struct Socket {
 /// the program, before the call returns that detaches it.)
 pub(super) struct XdpPort {
     ifname: String,
+    /// Its driver is one of [`COUNT_FAILED_REDIRECTS`].
+    driver_counts: bool,
     redirect: Arc<Redirect>,
     sockets: Vec<Socket>,
     buffers: PortBuffers,
@@ -34,9 +40,15 @@ pub(super) struct XdpPort {
 
 impl XdpPort {
     /// A port without queues.
-    pub(super) fn new(ifname: &str, redirect: Arc<Redirect>, buffers: PortBuffers) -> XdpPort {
+    pub(super) fn new(
+        ifname: &str,
+        driver: &str,
+        redirect: Arc<Redirect>,
+        buffers: PortBuffers,
+    ) -> XdpPort {
         XdpPort {
             ifname: ifname.to_owned(),
+            driver_counts: COUNT_FAILED_REDIRECTS.contains(&driver),
             redirect,
             sockets: Vec::new(),
             buffers,
@@ -57,13 +69,13 @@ impl XdpPort {
     pub(super) fn add(&mut self, queue: &Queue, bound: Bound) -> Result<RingPair> {
         let region = self.buffers.user_region().region();
         let frames = Frames::new(Arc::clone(region), self.buffers.owner());
-        let zero_copy = bound.copying == Copying::Zero;
+        let zero_copy = bound.zero_copy;
         let ringid = queue.queue as u16;
         let ring = |slots, dir| self.buffers.ring(slots, ringid, dir, HEADROOM);
         let mut socket = Socket {
             queue: *queue,
             fd: bound.fd,
-            copying: bound.copying,
+            zero_copy: bound.zero_copy,
             rx: None,
             tx: None,
         };
@@ -90,7 +102,7 @@ impl XdpPort {
     }
 
     fn zero_copy(&self) -> bool {
-        self.sockets.iter().all(|s| s.copying == Copying::Zero)
+        self.sockets.iter().all(|s| s.zero_copy)
     }
 
     /// Slots of its first receive and transmit ring; the others have as many.
@@ -175,6 +187,15 @@ impl EnginePort for XdpPort {
             ("tx_dropped", self.tx(|c| c.dropped.get())),
             ("tx_bad_slots", self.tx(|c| c.bad_slots.get())),
         ]
+    }
+
+    /// In copy mode the kernel's transmit path counts each frame that it drops. What becomes of a
+    /// redirection that fails is up to the driver, and in generic mode nobody counts it.
+    fn interface_counts(&self) -> InterfaceCounts {
+        InterfaceCounts {
+            rx: self.mode() == Mode::Native && self.driver_counts,
+            tx: !self.zero_copy(),
+        }
     }
 
     fn events(&self) -> Vec<(&'static str, u64)> {

@@ -24,27 +24,19 @@ pub(super) struct Queue {
     pub tx_slots: Option<u32>,
 }
 
-/// How frames move between the UMEM and the driver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Copying {
-    /// The device reads and writes the UMEM.
-    Zero,
-    /// The kernel copies, for any driver.
-    Copy,
-}
-
 /// A bound socket.
 pub(super) struct Bound {
     pub fd: Arc<OwnedFd>,
     pub rx: Option<(Producer<u64>, Consumer<Desc>)>,
     pub tx: Option<(Producer<Desc>, Consumer<u64>)>,
-    pub copying: Copying,
+    /// The device reads and writes the UMEM; else the kernel copies, for any driver.
+    pub zero_copy: bool,
 }
 
 /// Where a new socket gets its UMEM from.
 #[derive(Clone, Copy)]
 enum Umem<'a> {
-    /// It joins that of a bound socket, and its way of copying.
+    /// It joins that of a bound socket, and its mode, with zero copy or without.
     Shared(&'a OwnedFd),
     /// It registers the memory.
     Own(&'a Mapping, u32),
@@ -52,37 +44,49 @@ enum Umem<'a> {
 
 /// Binds a socket to `queue`, with `memory`, in buffers of `buf_size` bytes, as its UMEM.
 ///
-/// All sockets on a UMEM copy alike: the first one decides. So there may be two on the same memory,
+/// All sockets on a UMEM have zero copy, or none has: the first one decides. So there may be two on the same memory,
 /// one with zero copy and one without. Both count the same frames by the same numbers, and which
 /// socket a frame is with is this library's business, not the kernel's.
 pub(super) fn bind(
     queue: &Queue,
     memory: &Mapping,
     buf_size: u32,
-    copying: Copying,
+    zero_copy: bool,
 ) -> Result<Bound> {
     let mut sockets = memory.sockets().lock();
-    sockets.retain(|socket| socket.strong_count() > 0);
-    for socket in sockets.iter().filter_map(Weak::upgrade) {
-        if copying_of(&socket) != Some(copying) {
-            continue;
-        }
-        match open(queue, Umem::Shared(&socket), copying) {
-            Ok(bound) => {
-                sockets.push(Arc::downgrade(&bound.fd));
-                return Ok(bound);
-            }
+    let known: Vec<_> = sockets.iter().filter_map(Weak::upgrade).collect();
+    let mut usable = Vec::with_capacity(known.len() + 1);
+    let mut joined = None;
+    for socket in &known {
+        let candidate = joined.is_none() && zero_copy_of(socket) == Some(zero_copy);
+        match candidate.then(|| open(queue, Umem::Shared(socket), zero_copy)) {
+            // Its interface is gone, and it is bound to nothing: no socket can join it any more.
+            Some(Err(e)) if e.errno() == libc::EBADF => continue,
             // The device does not go with that UMEM: one of its own.
-            Err(e) if matches!(e.errno(), libc::EINVAL | libc::EOPNOTSUPP) => break,
-            Err(e) => return Err(e),
+            Some(Err(e)) if matches!(e.errno(), libc::EINVAL | libc::EOPNOTSUPP) => {
+                joined = Some(Err(None));
+            }
+            Some(Err(e)) => joined = Some(Err(Some(e))),
+            Some(Ok(bound)) => joined = Some(Ok(bound)),
+            None => {}
         }
+        usable.push(Arc::downgrade(socket));
     }
-    let bound = open(queue, Umem::Own(memory, buf_size), copying)?;
+    *sockets = usable;
+    match joined {
+        Some(Ok(bound)) => {
+            sockets.push(Arc::downgrade(&bound.fd));
+            return Ok(bound);
+        }
+        Some(Err(Some(e))) => return Err(e),
+        Some(Err(None)) | None => {}
+    }
+    let bound = open(queue, Umem::Own(memory, buf_size), zero_copy)?;
     sockets.push(Arc::downgrade(&bound.fd));
     Ok(bound)
 }
 
-fn open(queue: &Queue, umem: Umem<'_>, copying: Copying) -> Result<Bound> {
+fn open(queue: &Queue, umem: Umem<'_>, zero_copy: bool) -> Result<Bound> {
     let fd = socket()?;
     if let Umem::Own(memory, buf_size) = umem {
         register(&fd, memory, buf_size)?;
@@ -121,12 +125,12 @@ fn open(queue: &Queue, umem: Umem<'_>, copying: Copying) -> Result<Bound> {
         None
     };
 
-    let (flags, shared_fd) = match (umem, copying) {
+    let (flags, shared_fd) = match (umem, zero_copy) {
         // The kernel takes no other flag here: copying and wakeups are as in the socket that the
         // UMEM is from.
         (Umem::Shared(other), _) => (libc::XDP_SHARED_UMEM, other.as_raw_fd() as u32),
-        (Umem::Own(..), Copying::Zero) => (libc::XDP_ZEROCOPY | libc::XDP_USE_NEED_WAKEUP, 0),
-        (Umem::Own(..), Copying::Copy) => (libc::XDP_COPY | libc::XDP_USE_NEED_WAKEUP, 0),
+        (Umem::Own(..), true) => (libc::XDP_ZEROCOPY | libc::XDP_USE_NEED_WAKEUP, 0),
+        (Umem::Own(..), false) => (libc::XDP_COPY | libc::XDP_USE_NEED_WAKEUP, 0),
     };
     let address = libc::sockaddr_xdp {
         sxdp_family: libc::AF_XDP as u16,
@@ -149,12 +153,12 @@ fn open(queue: &Queue, umem: Umem<'_>, copying: Copying) -> Result<Bound> {
             queue.queue
         )));
     }
-    let copying = copying_of(&fd).unwrap_or(copying);
+    let zero_copy = zero_copy_of(&fd).unwrap_or(zero_copy);
     Ok(Bound {
         fd: Arc::new(fd),
         rx,
         tx,
-        copying,
+        zero_copy,
     })
 }
 
@@ -214,14 +218,10 @@ fn ring_offsets(fd: &OwnedFd) -> Result<libc::xdp_mmap_offsets> {
         .ok_or_else(|| Error::last_os("cannot get the layout of an AF_XDP socket's rings"))
 }
 
-/// What a bound socket does with frames; `None` when the kernel does not say.
-fn copying_of(fd: &OwnedFd) -> Option<Copying> {
+/// Whether a bound socket is one with zero copy; `None` when the kernel does not say.
+fn zero_copy_of(fd: &OwnedFd) -> Option<bool> {
     let options = get::<libc::xdp_options>(fd, libc::XDP_OPTIONS)?;
-    Some(if options.flags & libc::XDP_OPTIONS_ZEROCOPY != 0 {
-        Copying::Zero
-    } else {
-        Copying::Copy
-    })
+    Some(options.flags & libc::XDP_OPTIONS_ZEROCOPY != 0)
 }
 
 /// What the kernel counts; `None` before Linux 5.9, which has fewer counters.

@@ -37,6 +37,15 @@ fn run(line: &str) -> std::result::Result<String, String> {
     }
 }
 
+/// Waits until `done`, with a limit that no test comes near.
+fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !done() {
+        assert!(Instant::now() < end, "waited for {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
 fn must(line: &str) -> String {
     run(line).unwrap()
 }
@@ -74,6 +83,31 @@ impl Veth {
 
     fn inside(&self, line: &str) -> String {
         must(&format!("ip netns exec {} {line}", self.namespace))
+    }
+
+    /// Sends `count` echo requests by `ping` with `args` from the far end; all are answered. Not by
+    /// ping's own verdict: for the last answer it waits for twice the longest round trip only, which
+    /// is not enough on a busy machine.
+    fn pings(&self, count: u64, args: &str) {
+        let before = self.echo_replies();
+        let said = self.inside(&format!("ping -c {count} -q -W 2 {args}"));
+        println!("{said}");
+        assert!(
+            said.contains(&format!("{count} packets transmitted")),
+            "{said}"
+        );
+        wait_for("all answers", || self.echo_replies() - before >= count);
+        assert!(!said.contains("duplicates"), "{said}");
+    }
+
+    /// How many the far end has received.
+    fn echo_replies(&self) -> u64 {
+        let text = self.inside("cat /proc/net/snmp");
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix("Icmp:"));
+        let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+        let mut columns = names.split_whitespace().zip(values.split_whitespace());
+        let found = columns.find(|(name, _)| *name == "InEchoReps");
+        found.unwrap().1.parse().unwrap()
     }
 
     /// Whether an XDP program is attached.
@@ -226,13 +260,9 @@ fn two_namespaces_ping_each_other() {
     assert!(left.has_program() && right.has_program());
 
     let (there, back) = forwarding(&mut a, &mut b, || {
-        let said = left.inside("ping -c 2000 -i 0.001 -q 10.77.1.2");
-        println!("{said}");
-        assert!(said.contains(" 0% packet loss"), "{said}");
+        left.pings(2000, "-i 0.001 10.77.1.2");
         // More than a ring has slots, in bursts longer than a batch of the kernel's.
-        let said = left.inside("ping -c 3000 -f -l 100 -s 1400 -q 10.77.1.2");
-        println!("{said}");
-        assert!(said.contains(" 0% packet loss"), "{said}");
+        left.pings(3000, "-f -l 100 -s 1400 10.77.1.2");
     });
     println!("{there} there, {back} back; {:?}", a.port.drops());
     assert!(there >= 5000 && back >= 5000);
@@ -259,8 +289,7 @@ fn an_interface_without_native_mode_works_in_generic_mode() {
     let mode = |opened: &Opened| opened.port.status()[0].1.clone();
     assert_eq!((mode(&a), mode(&b)), ("generic".into(), "native".into()));
     forwarding(&mut a, &mut b, || {
-        let said = left.inside("ping -c 500 -i 0.001 -q 10.77.7.2");
-        assert!(said.contains(" 0% packet loss"), "{said}");
+        left.pings(500, "-i 0.001 10.77.7.2");
     });
     assert_conserved(&a, SLOTS);
     assert_conserved(&b, SLOTS);
@@ -283,8 +312,7 @@ fn two_umems_on_one_memory_forward_to_each_other() {
     assert_eq!(known.len(), 1);
     let mut b = open_port(&right.near).unwrap();
     forwarding(&mut a, &mut b, || {
-        let said = left.inside("ping -c 500 -i 0.001 -q 10.77.9.2");
-        assert!(said.contains(" 0% packet loss"), "{said}");
+        left.pings(500, "-i 0.001 10.77.9.2");
     });
     assert_conserved(&a, SLOTS);
     assert_conserved(&b, SLOTS);
@@ -314,6 +342,45 @@ fn an_interface_that_vanishes_leaves_a_port_that_closes() {
     assert_all_free(&close(a));
 }
 
+/// The socket whose UMEM a new one would join is bound to nothing any more.
+#[test]
+fn an_interface_that_vanishes_keeps_no_other_from_opening() {
+    let Some(_alone) = alone("an_interface_that_vanishes_keeps_no_other_from_opening") else {
+        return;
+    };
+    let gone = [Veth::new("10.77.11.3", ""), Veth::new("10.77.11.4", "")];
+    let (left, right) = (Veth::new("10.77.11.1", ""), Veth::new("10.77.11.2", ""));
+    let old = gone.each_ref().map(|veth| open_port(&veth.near).unwrap());
+    let mut a = open_port(&left.near).unwrap();
+    for veth in &gone {
+        must(&format!("ip link delete {}", veth.near));
+    }
+    // Joins the third socket. Without it, registers the memory itself.
+    let mut b = open_port(&right.near).unwrap();
+    forwarding(&mut a, &mut b, || left.pings(100, "-i 0.002 10.77.11.2"));
+    must(&format!("ip link delete {}", left.near));
+    close(b);
+    let b = open_until_free(&right.near);
+    for port in old {
+        close(port);
+    }
+    close(a);
+    assert_all_free(&close(b));
+}
+
+/// Opens a port whose queue was given up a moment ago.
+fn open_until_free(name: &str) -> Opened {
+    let mut opened = None;
+    wait_for("the queue", || {
+        match open_port(name) {
+            Ok(port) => opened = Some(port),
+            Err(error) => assert_eq!(error.errno(), libc::EAGAIN, "{error}"),
+        }
+        opened.is_some()
+    });
+    opened.unwrap()
+}
+
 #[test]
 fn a_flood_beyond_the_rings_loses_no_buffer() {
     let Some(_alone) = alone("a_flood_beyond_the_rings_loses_no_buffer") else {
@@ -337,8 +404,7 @@ fn a_flood_beyond_the_rings_loses_no_buffer() {
     assert_eq!(pair.ring.batch().unwrap().left(), 2047, "all slots but one");
     // And it recovers.
     forwarding(&mut a, &mut b, || {
-        let said = left.inside("ping -c 100 -i 0.002 -q 10.77.2.2");
-        assert!(said.contains(" 0% packet loss"), "{said}");
+        left.pings(100, "-i 0.002 10.77.2.2");
     });
     assert_conserved(&a, SLOTS);
     assert_conserved(&b, SLOTS);
@@ -498,6 +564,16 @@ fn failures_say_what_and_why() {
         assert_eq!(error.errno(), libc::EOPNOTSUPP);
         assert!(error.to_string().contains(why), "{error}");
     }
+
+    let tun = format!("nmtun{}", std::process::id());
+    must(&format!("ip tuntap add {tun} mode tun"));
+    let error = error_of(&request(&port(&tun)));
+    must(&format!("ip link delete {tun}"));
+    assert_eq!(error.errno(), libc::EPROTONOSUPPORT);
+    assert!(
+        error.to_string().contains("no Ethernet interface"),
+        "{error}"
+    );
 
     let name = port(near);
     let error = error_of(&OpenRequest {

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Links by rtnetlink: reading one, changing one.
+//!
+//! The crates netlink-sys and netlink-packet-core do sockets, headers and attributes. Of a link's
+//! attributes only those that are used here are decoded, so that no other one, of whatever kernel
+//! and driver, is a reason for failure.
+#![forbid(unsafe_code)]
+
+use std::io;
+
+use netlink_packet_core::{
+    DecodeError, DefaultNla, Emitable, NLM_F_ACK, NLM_F_REQUEST, NLMSG_ERROR, NetlinkBuffer,
+    NlasIterator, parse_mac, parse_string, parse_u32,
+};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+
+// From linux/rtnetlink.h and linux/if_link.h.
+const RTM_NEWLINK: u16 = 16;
+const RTM_GETLINK: u16 = 18;
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_STATS64: u16 = 23;
+const IFLA_CARRIER_CHANGES: u16 = 35;
+const IFLA_ALT_IFNAME: u16 = 53;
+// From linux/netlink.h.
+const NLMSGERR_ATTR_MSG: u16 = 1;
+const NLM_F_CAPPED: u16 = 0x100;
+const NLM_F_ACK_TLVS: u16 = 0x200;
+
+/// Bytes of a netlink header.
+const HEADER: usize = 16;
+/// Bytes of a `struct ifinfomsg`.
+const INFO: usize = 16;
+
+/// A link as the kernel describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct LinkRecord {
+    pub ifindex: u32,
+    /// Its name, also when it was asked for by an alternative one.
+    pub name: String,
+    /// `ARPHRD_ETHER` and the like.
+    pub kind: u16,
+    /// `IFF_UP` and the like.
+    pub flags: u32,
+    pub mtu: u32,
+    /// `None` when its addresses are not of that length.
+    pub mac: Option<[u8; 6]>,
+    pub carrier_changes: Option<u64>,
+    /// `struct rtnl_link_stats64`, as far as the kernel has it.
+    pub stats: Vec<u64>,
+}
+
+/// A change of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// One of its flags, on or off.
+    Flag(u32, bool),
+    Mtu(u32),
+    Mac([u8; 6]),
+}
+
+/// A socket to ask about links.
+#[derive(Debug)]
+pub(super) struct Rtnl {
+    socket: Socket,
+    sequence: u32,
+}
+
+impl Rtnl {
+    pub(super) fn new() -> io::Result<Rtnl> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        // Only for better messages.
+        let _ = socket.set_ext_ack(true);
+        Ok(Rtnl {
+            socket,
+            sequence: 0,
+        })
+    }
+
+    pub(super) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// The link called `name`, which may be an alternative name.
+    pub(super) fn get(&mut self, name: &str) -> io::Result<LinkRecord> {
+        let info = [0; INFO];
+        let reply = self.ask(RTM_GETLINK, 0, &info, &[by_name(name)])?;
+        reply
+            .and_then(|payload| LinkRecord::decode(&payload).ok())
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::EPROTO))
+    }
+
+    /// Changes that link, and nothing else of it.
+    pub(super) fn change(&mut self, name: &str, change: Change) -> io::Result<()> {
+        let mut info = [0; INFO];
+        let mut attributes = vec![by_name(name)];
+        match change {
+            Change::Flag(flag, on) => {
+                let flags = if on { flag } else { 0 };
+                info[8..12].copy_from_slice(&flags.to_ne_bytes());
+                // The mask: the kernel changes no other flag.
+                info[12..16].copy_from_slice(&flag.to_ne_bytes());
+            }
+            Change::Mtu(mtu) => {
+                attributes.push(DefaultNla::new(IFLA_MTU, mtu.to_ne_bytes().to_vec()));
+            }
+            Change::Mac(mac) => attributes.push(DefaultNla::new(IFLA_ADDRESS, mac.to_vec())),
+        }
+        // Not RTM_SETLINK: kernels before 5.5 take no alternative name there.
+        self.ask(RTM_NEWLINK, NLM_F_ACK, &info, &attributes)
+            .map(|_| ())
+    }
+
+    /// Sends a request and takes the reply: the payload of what is not an acknowledgement.
+    fn ask(
+        &mut self,
+        message_type: u16,
+        flags: u16,
+        info: &[u8; INFO],
+        attributes: &[DefaultNla],
+    ) -> io::Result<Option<Vec<u8>>> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let len = HEADER + INFO + attributes.buffer_len();
+        let mut request = vec![0; len];
+        let mut message = NetlinkBuffer::new(&mut request);
+        message.set_length(len as u32);
+        message.set_message_type(message_type);
+        message.set_flags(NLM_F_REQUEST | flags);
+        message.set_sequence_number(self.sequence);
+        message.payload_mut()[..INFO].copy_from_slice(info);
+        attributes.emit(&mut message.payload_mut()[INFO..]);
+        self.socket.send(&request, 0)?;
+        loop {
+            let (datagram, _) = self.socket.recv_from_full()?;
+            // What is left of a request that was given up is passed over.
+            let Ok(reply) = NetlinkBuffer::new_checked(&datagram[..]) else {
+                return Err(io::Error::from_raw_os_error(libc::EPROTO));
+            };
+            if reply.sequence_number() != self.sequence {
+                continue;
+            }
+            return match reply.message_type() {
+                NLMSG_ERROR => verdict(&reply).map(|()| None),
+                _ => Ok(Some(reply.payload().to_vec())),
+            };
+        }
+    }
+}
+
+fn by_name(name: &str) -> DefaultNla {
+    let mut text = name.as_bytes().to_vec();
+    text.push(0);
+    let kind = if text.len() > libc::IFNAMSIZ {
+        IFLA_ALT_IFNAME
+    } else {
+        IFLA_IFNAME
+    };
+    DefaultNla::new(kind, text)
+}
+
+/// The error that an acknowledgement carries, with the kernel's own words if it has some.
+fn verdict(reply: &NetlinkBuffer<&[u8]>) -> io::Result<()> {
+    let payload = reply.payload();
+    let code = payload.get(..4).and_then(|code| parse_u32(code).ok());
+    let errno = match code.map(|code| (code as i32).wrapping_neg()) {
+        Some(0) => return Ok(()),
+        Some(errno) => errno,
+        None => libc::EPROTO,
+    };
+    let error = io::Error::from_raw_os_error(errno);
+    Err(match explanation(reply.flags(), payload) {
+        Some(why) => io::Error::new(error.kind(), Explained { errno, error, why }),
+        None => error,
+    })
+}
+
+/// What the kernel says why, after the code and the request's header (and the request, unless it was
+/// left out).
+fn explanation(flags: u16, payload: &[u8]) -> Option<String> {
+    if flags & NLM_F_ACK_TLVS == 0 {
+        return None;
+    }
+    let request = NetlinkBuffer::new(payload.get(4..4 + HEADER)?);
+    let repeated = match flags & NLM_F_CAPPED {
+        0 => (request.length() as usize).next_multiple_of(4),
+        _ => HEADER,
+    };
+    let attributes = payload.get(4 + repeated..)?;
+    NlasIterator::new(attributes)
+        .flatten()
+        .find(|nla| nla.kind() == NLMSGERR_ATTR_MSG)
+        .and_then(|nla| parse_string(nla.value()).ok())
+}
+
+/// An error of the operating system with the kernel's reason.
+#[derive(Debug)]
+pub(super) struct Explained {
+    pub errno: i32,
+    error: io::Error,
+    why: String,
+}
+
+impl std::fmt::Display for Explained {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.error, self.why)
+    }
+}
+
+impl std::error::Error for Explained {}
+
+impl LinkRecord {
+    /// Of the payload of an `RTM_NEWLINK` or `RTM_DELLINK`.
+    fn decode(payload: &[u8]) -> Result<LinkRecord, DecodeError> {
+        if payload.len() < INFO {
+            return Err(DecodeError::buffer_too_small(payload.len(), INFO));
+        }
+        let (info, attributes) = payload.split_at(INFO);
+        let mut link = LinkRecord {
+            kind: u16::from_ne_bytes([info[2], info[3]]),
+            ifindex: parse_u32(&info[4..8])?,
+            flags: parse_u32(&info[8..12])?,
+            ..LinkRecord::default()
+        };
+        for nla in NlasIterator::new(attributes) {
+            let nla = nla?;
+            let value = nla.value();
+            match nla.kind() {
+                IFLA_IFNAME => link.name = parse_string(value)?,
+                IFLA_MTU => link.mtu = parse_u32(value)?,
+                IFLA_ADDRESS => link.mac = parse_mac(value).ok(),
+                IFLA_CARRIER_CHANGES => {
+                    link.carrier_changes = Some(parse_u32(value)?.into());
+                }
+                IFLA_STATS64 => {
+                    let words = value.chunks_exact(8);
+                    let word = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_ne_bytes);
+                    link.stats = words.map(word).collect();
+                }
+                _ => {}
+            }
+        }
+        Ok(link)
+    }
+}
