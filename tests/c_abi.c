@@ -89,7 +89,7 @@ open_port(const char *name, const char *source, int expected)
 {
     struct netmap_port_config config = {
         .name = name,
-        .owner = "c-abi",
+        .ovs_name = "c-abi",
         .n_rxq = 1,
         .n_txq = 1,
         .rxsync_intval_us = 0,
@@ -119,7 +119,7 @@ forward(struct netmap_port *from, struct netmap_port *to, size_t max)
         check(packets[i]->source == NETMAP_SOURCE, "packets are initialised");
     }
     packets[n] = &foreign;
-    check(netmap_port_send(to, 0, packets, n + 1, &n_returned, false) == n + 1,
+    check(netmap_port_send(to, 0, false, packets, n + 1, &n_returned) == n + 1,
           "all frames are sent");
     check(n_returned == 1 && packets[0] == &foreign, "what is not the library's is returned");
     return n;
@@ -150,10 +150,59 @@ find_key(const char *key, const char *value, void *search_)
     search->found += !strcmp(key, search->name) && value[0];
 }
 
+/* A host whose memory ends with 'size' bytes: one byte more read is an error under valgrind. */
+static int
+attach_part(const struct netmap_host *host, uint32_t size, uint32_t abi, char *err, size_t err_size)
+{
+    struct netmap_host *part = malloc(size);
+    int error;
+
+    memcpy(part, host, size);
+    memcpy(part, &size, sizeof size);
+    memcpy((char *) part + sizeof size, &abi, sizeof abi);
+    error = netmap_host_attach(part, err, err_size);
+    free(part);
+    return error;
+}
+
+/* A program that was built for another version of the library. */
+static void
+test_other_abi(const struct netmap_host *host)
+{
+    struct smap on = { .key = { "netmap-init" }, .value = { "true" } };
+    const uint32_t sizes[] = { 8, 12, sizeof *host - 1, sizeof *host };
+    char err[256], numbers[32];
+
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        for (uint32_t abi = OVS_NETMAP_ABI - 1; abi <= OVS_NETMAP_ABI + 1; abi += 2) {
+            err[0] = '\0';
+            check(attach_part(host, sizes[i], abi, err, sizeof err) == EPROTO, "another ABI");
+            printf("%s\n", err);
+            snprintf(numbers, sizeof numbers, "for ABI %u ", (unsigned int) abi);
+            check(strstr(err, numbers) != NULL, "its number is named");
+            snprintf(numbers, sizeof numbers, "has ABI %u:", (unsigned int) OVS_NETMAP_ABI);
+            check(strstr(err, numbers) && strstr(err, OVS_NETMAP_VERSION), "so is the library's");
+        }
+    }
+    for (size_t i = 0; i < 3; i++) {
+        check(attach_part(host, sizes[i], OVS_NETMAP_ABI, err, sizeof err) == EPROTO
+              && strstr(err, "bytes"), "another size");
+        printf("%s\n", err);
+    }
+    check(attach_part(host, sizeof *host, 0, NULL, 0) == EPROTO, "no room for a message");
+
+    netmap_init(&on);
+    check(!netmap_initialized() && !n_registered, "the port type stays off");
+    open_port("null:0", NULL, EINVAL);
+    check(netmap_rxq_recv(NULL, NULL, 0) == 0, "and the rest does nothing");
+}
+
 static void
 test_setup(void)
 {
     struct netmap_host host = {
+        .size = sizeof host,
+        .abi = OVS_NETMAP_ABI,
         .dp_packet_size = sizeof(struct dp_packet),
         .frame_ofs = offsetof(struct dp_packet, frame),
         .source_ofs = offsetof(struct dp_packet, source),
@@ -164,20 +213,23 @@ test_setup(void)
         .key = { "netmap-init", "netmap-nextrabufs", "rxsync-intval" },
         .value = { "true", "100", "many" },
     };
+    char err[256] = "";
 
     open_port("null:0", NULL, EINVAL);
-    check(netmap_host_attach(NULL) == EINVAL, "no host");
-    check(netmap_host_attach(&host) == EINVAL, "an incomplete host");
+    check(netmap_host_attach(NULL, NULL, 0) == EINVAL, "no host");
+    check(netmap_host_attach(&host, err, sizeof err) == EINVAL && strstr(err, "packet_init"),
+          "an incomplete host");
     host.packet_init = packet_init;
     host.config_get = config_get;
     host.register_class = register_class;
     host.rxq_handle = rxq_handle;
     host.log = log_message;
+    test_other_abi(&host);
     host.frame_ofs = sizeof(struct dp_packet) - sizeof(struct netmap_frame) + 8;
-    check(netmap_host_attach(&host) == EINVAL, "a frame that is not inside a packet");
+    check(netmap_host_attach(&host, NULL, 0) == EINVAL, "a frame that is not inside a packet");
     host.frame_ofs = offsetof(struct dp_packet, frame);
-    check(netmap_host_attach(&host) == 0, "a complete host");
-    check(netmap_host_attach(&host) == EEXIST, "a second host");
+    check(netmap_host_attach(&host, NULL, 0) == 0, "a complete host");
+    check(netmap_host_attach(&host, NULL, 0) == EEXIST, "a second host");
 
     netmap_init(NULL);
     netmap_init(&off);
@@ -238,7 +290,7 @@ test_forward(void)
     /* Without a port, all is dropped. */
     sent[0] = rx[2];
     sent[1] = &foreign;
-    check(netmap_port_send(NULL, 0, sent, 2, &n_returned, false) == 0, "nothing is sent");
+    check(netmap_port_send(NULL, 0, false, sent, 2, &n_returned) == 0, "nothing is sent");
     check(n_returned == 1 && sent[0] == &foreign, "and what is not the library's is returned");
 
     check(!netmap_port_get_stats(b, &stats), "stats");
@@ -313,7 +365,7 @@ test_errors(void)
     check(netmap_port_open(&config, &none, NULL, 0) == EINVAL, "no room for a message");
     check(netmap_port_open(NULL, &none, small, sizeof small) == EINVAL, "no config");
     check(netmap_rxq_recv(NULL, NULL, 1) == 0, "no queue");
-    check(netmap_port_send(NULL, 0, NULL, 0, NULL, true) == 0, "no port");
+    check(netmap_port_send(NULL, 0, true, NULL, 0, NULL) == 0, "no port");
     check(netmap_port_get_stats(NULL, NULL) == EINVAL, "no port, no stats");
 }
 

@@ -89,7 +89,7 @@ netdev_netmap_open(struct netdev_netmap *dev, int n_rxq)
 {
     const struct netmap_port_config config = {
         .name = dev->port_name,
-        .owner = netdev_get_name(&dev->up),
+        .ovs_name = netdev_get_name(&dev->up),
         .n_rxq = n_rxq,
         .n_txq = dev->requested_n_txq,
         .rxsync_intval_us = dev->rxsync_intval,
@@ -543,8 +543,8 @@ netdev_netmap_send(struct netdev *netdev, int qid,
 
     /* The library takes its own packets.  All others, which it has copied, are
      * at the front of the batch then. */
-    n_sent = netmap_port_send(dev->port, qid, batch->packets, n, &n_returned,
-                              concurrent_txq);
+    n_sent = netmap_port_send(dev->port, qid, concurrent_txq, batch->packets,
+                              n, &n_returned);
     if (OVS_UNLIKELY(n_returned)) {
         COVERAGE_ADD(netmap_tx_copied, n_returned);
         batch->count = n_returned;

@@ -32,6 +32,9 @@
 
 VLOG_DEFINE_THIS_MODULE(netmap);
 
+/* Why the library does not work with this program; empty when it does. */
+static char netmap_attach_error[256];
+
 static const char *
 netmap_config_get(const struct smap *config, const char *key)
 {
@@ -76,6 +79,10 @@ netmap_unixctl_show(struct unixctl_conn *conn, int argc, const char *argv[],
 {
     char *reply;
 
+    if (netmap_attach_error[0]) {
+        unixctl_command_reply_error(conn, netmap_attach_error);
+        return;
+    }
     if (argc > 1 && strcmp(argv[1], "--json")) {
         unixctl_command_reply_error(conn, "the only option is --json");
         return;
@@ -99,6 +106,8 @@ void
 netmap_attach(void)
 {
     static const struct netmap_host host = {
+        .size = sizeof host,
+        .abi = OVS_NETMAP_ABI,
         .dp_packet_size = sizeof(struct dp_packet),
         .frame_ofs = NETMAP_FRAME_OFS,
         .source_ofs = offsetof(struct dp_packet, source),
@@ -109,13 +118,12 @@ netmap_attach(void)
         .rxq_handle = netdev_netmap_rxq_handle,
         .log = netmap_log,
     };
-    int error;
 
     BUILD_ASSERT(MEMBER_SIZEOF(struct dp_packet, source) == 1);
-    error = netmap_host_attach(&host);
-    if (error) {
-        VLOG_ERR("cannot attach to libovs_netmap (%s): interfaces of type "
-                 "netmap will not work", ovs_strerror(error));
+    if (netmap_host_attach(&host, netmap_attach_error,
+                           sizeof netmap_attach_error)) {
+        VLOG_ERR("interfaces of type netmap do not work: %s",
+                 netmap_attach_error);
     }
 
     unixctl_command_register("netmap/show", "[--json]", 0, 1,
@@ -123,15 +131,19 @@ netmap_attach(void)
 }
 
 /* Extends '*errp', the message about an interface of the given 'type' that
- * could not be opened, by the reason when that is the configuration. */
+ * could not be opened, by the reason when that is the configuration or the
+ * library. */
 void
 netmap_explain_open_error(const char *type, char **errp)
 {
     if (*errp && !strcmp(type, "netmap") && !netmap_initialized()) {
+        const char *reason = netmap_attach_error[0]
+            ? netmap_attach_error
+            : ("netmap ports need other_config:netmap-init=true in the "
+               "Open_vSwitch table");
         char *old = *errp;
 
-        *errp = xasprintf("%s: netmap ports need other_config:"
-                          "netmap-init=true in the Open_vSwitch table", old);
+        *errp = xasprintf("%s: %s", old, reason);
         free(old);
         VLOG_WARN("%s", *errp);
     }

@@ -4,7 +4,7 @@
 use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::port::Port;
 
 /// Runs `body`; if it panics, logs that and returns `otherwise`.
@@ -15,6 +15,11 @@ pub(super) fn guard<R>(otherwise: R, body: impl FnOnce() -> R) -> R {
         let _again = catch_unwind(|| log::error!("a bug in libovs_netmap: a call was abandoned"));
         otherwise
     })
+}
+
+/// What a call that can say why it failed returns after a panic.
+pub(super) fn bug() -> Error {
+    Error::new(libc::EINVAL, "a bug in libovs_netmap: see the log")
 }
 
 /// Runs `body` on an open port; `otherwise` for NULL.

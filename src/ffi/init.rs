@@ -11,9 +11,17 @@ use crate::{clock, config, port};
 static INITIALIZED: AtomicBool = AtomicBool::new(false);
 static REGISTERED: AtomicBool = AtomicBool::new(false);
 
-/// Reads 'other_config' and, once netmap-init is true in it, calibrates the clock, registers the
-/// port type and says so in the log. Call it in every pass of the main loop: what may change at run
-/// time is followed.
+/// Reads the configuration and, once netmap-init is true in it, calibrates the clock, registers the
+/// port type and logs that netmap ports are enabled. To be called in every pass of the main loop: what
+/// may change at run time is followed.
+///
+/// # Parameters
+///
+/// * `other_config`: the column of that name in table Open_vSwitch; NULL does nothing.
+///
+/// # Threads
+///
+/// main.
 ///
 /// # Safety
 ///
@@ -40,11 +48,19 @@ pub unsafe extern "C" fn netmap_init(other_config: *const Smap) {
     });
 }
 
-/// Reads the keys of 'other_config'. A bad value is logged, once, and the default kept.
+/// Reads the configuration. A bad value is logged, once, and the default kept.
+///
+/// # Parameters
+///
+/// * `other_config`: the column of that name in table Open_vSwitch; NULL does nothing.
+///
+/// # Threads
+///
+/// main.
 ///
 /// # Safety
 ///
-/// As for `netmap_init`.
+/// `other_config` is NULL or a map that the host's `config_get` can read.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn netmap_init_config(other_config: *const Smap) {
     guard((), || {
@@ -65,7 +81,11 @@ pub unsafe extern "C" fn netmap_init_config(other_config: *const Smap) {
     });
 }
 
-/// Has the host register the netdev class; once, further calls do nothing.
+/// Has the host register the port type. Further calls do nothing.
+///
+/// # Threads
+///
+/// main.
 #[unsafe(no_mangle)]
 pub extern "C" fn netdev_netmap_register() {
     guard((), || {
@@ -77,7 +97,15 @@ pub extern "C" fn netdev_netmap_register() {
     });
 }
 
-/// Whether netmap-init was seen true, so that the port type exists.
+/// Tells whether netmap-init was ever true, so that the port type exists.
+///
+/// # Returns
+///
+/// Whether it was.
+///
+/// # Threads
+///
+/// any.
 #[unsafe(no_mangle)]
 pub extern "C" fn netmap_initialized() -> bool {
     guard(false, || INITIALIZED.load(Ordering::Relaxed))

@@ -4,22 +4,47 @@
 use std::ffi::{c_char, c_int};
 
 use super::guard::{put, status, with_port};
-use super::text::put_text;
+use super::text::{put_error, put_text};
 use crate::link::Link;
 use crate::port::Port;
 
-/// The port's link, as of the last netmap_port_refresh. Any thread.
+/// Reads the state of a port's link, as of the last `netmap_port_refresh`.
+///
+/// # Parameters
+///
+/// * `port`: the port; NULL fails.
+/// * `link` (out): the state.
+///
+/// # Returns
+///
+/// 0 or EINVAL.
+///
+/// # Threads
+///
+/// any.
 ///
 /// # Safety
 ///
-/// `port` is NULL or open; `link` is writable.
+/// `port` is NULL or open. `link` is NULL or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn netmap_port_get_link(port: *const Port, link: *mut Link) -> c_int {
     // SAFETY: NULL or writable, NULL or open, by the caller's promise.
     unsafe { with_port(port, libc::EINVAL, |port| put(link, port.state().link())) }
 }
 
-/// Reads the state of the host interface anew. Returns whether anything changed.
+/// Reads the state of the host interface anew.
+///
+/// # Parameters
+///
+/// * `port`: the port; NULL does nothing.
+///
+/// # Returns
+///
+/// Whether anything changed.
+///
+/// # Threads
+///
+/// main.
 ///
 /// # Safety
 ///
@@ -30,8 +55,20 @@ pub unsafe extern "C" fn netmap_port_refresh(port: *mut Port) -> bool {
     unsafe { with_port(port, false, |port| port.state().refresh()) }
 }
 
-/// Whether the host interface was deleted and made again, so that the port must be closed and opened
-/// to work again.
+/// Tells whether the host interface was deleted and made again, so that the port must be closed and
+/// opened to work again.
+///
+/// # Parameters
+///
+/// * `port`: the port; NULL does not.
+///
+/// # Returns
+///
+/// Whether it was.
+///
+/// # Threads
+///
+/// any.
 ///
 /// # Safety
 ///
@@ -42,13 +79,26 @@ pub unsafe extern "C" fn netmap_port_needs_reopen(port: *const Port) -> bool {
     unsafe { with_port(port, false, |port| port.state().needs_reopen()) }
 }
 
-/// What keeps the port from working as its host interface is, as of the last netmap_port_refresh: that
-/// is gone, or its frames are too long. Returns whether there is something, and then a message in
-/// 'err', cut at 'err_size' bytes. Any thread.
+/// Tells what keeps a port from working as its host interface is, as of the last `netmap_port_refresh`:
+/// that is gone, or its frames are too long.
+///
+/// # Parameters
+///
+/// * `port`: the port; NULL has no fault.
+/// * `err` (out): the fault; cut at `err_size` bytes.
+/// * `err_size`: bytes of room at `err`; 0 for no message.
+///
+/// # Returns
+///
+/// Whether there is a fault.
+///
+/// # Threads
+///
+/// any.
 ///
 /// # Safety
 ///
-/// `port` is NULL or open; `err` has room for `err_size` bytes, or `err_size` is 0.
+/// `port` is NULL or open. `err` has room for `err_size` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn netmap_port_fault(
     port: *const Port,
@@ -67,13 +117,26 @@ pub unsafe extern "C" fn netmap_port_fault(
     unsafe { with_port(port, false, tell) }
 }
 
-/// Sets the MTU, of the host interface too.
+/// Sets the MTU, of the host interface, too.
 ///
-/// Returns 0, or an errno and a message in 'err', cut at 'err_size' bytes.
+/// # Parameters
+///
+/// * `port`: the port; NULL fails.
+/// * `mtu`: longest payload of a frame, in bytes.
+/// * `err` (out): why it failed; cut at `err_size` bytes.
+/// * `err_size`: bytes of room at `err`; 0 for no message.
+///
+/// # Returns
+///
+/// 0 or an errno.
+///
+/// # Threads
+///
+/// main.
 ///
 /// # Safety
 ///
-/// `port` is NULL or open; `err` has room for `err_size` bytes, or `err_size` is 0.
+/// `port` is NULL or open. `err` has room for `err_size` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn netmap_port_set_mtu(
     port: *mut Port,
@@ -81,23 +144,30 @@ pub unsafe extern "C" fn netmap_port_set_mtu(
     err: *mut c_char,
     err_size: usize,
 ) -> c_int {
-    let set = |port: &Port| {
-        let Err(error) = port.state().set_mtu(mtu) else {
-            return 0;
-        };
-        // SAFETY: `err` has room for `err_size` bytes by the caller's promise.
-        unsafe { put_text(&error.to_string(), err, err_size) };
-        error.errno()
-    };
+    // SAFETY: `err` has room for `err_size` bytes by the caller's promise.
+    let set = |port: &Port| unsafe { put_error(port.state().set_mtu(mtu), err, err_size) };
     // SAFETY: passed on with the same promise.
     unsafe { with_port(port, libc::EINVAL, set) }
 }
 
-/// Sets the MAC address, of the host interface too.
+/// Sets the MAC address, of the host interface, too.
+///
+/// # Parameters
+///
+/// * `port`: the port; NULL fails.
+/// * `mac`: 6 bytes.
+///
+/// # Returns
+///
+/// 0 or an errno; the reason is logged.
+///
+/// # Threads
+///
+/// main.
 ///
 /// # Safety
 ///
-/// `port` is NULL or open; `mac` has 6 bytes.
+/// `port` is NULL or open. `mac` is NULL or has 6 bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn netmap_port_set_mac(port: *mut Port, mac: *const u8) -> c_int {
     if mac.is_null() {
@@ -109,7 +179,20 @@ pub unsafe extern "C" fn netmap_port_set_mac(port: *mut Port, mac: *const u8) ->
     unsafe { with_port(port, libc::EINVAL, |port| status(port.state().set_mac(mac))) }
 }
 
-/// Brings the port up or down, the host interface too, and changes nothing else of it.
+/// Brings a port up or down, the host interface, too, and changes nothing else of it.
+///
+/// # Parameters
+///
+/// * `port`: the port; NULL fails.
+/// * `up`: whether it is to be up.
+///
+/// # Returns
+///
+/// 0 or an errno; the reason is logged.
+///
+/// # Threads
+///
+/// main.
 ///
 /// # Safety
 ///
@@ -120,7 +203,20 @@ pub unsafe extern "C" fn netmap_port_set_up(port: *mut Port, up: bool) -> c_int 
     unsafe { with_port(port, libc::EINVAL, |port| status(port.state().set_up(up))) }
 }
 
-/// Switches promiscuous mode on or off, of the host interface too, and changes nothing else of it.
+/// Makes a port promiscuous or not, the host interface, too, and changes nothing else of it.
+///
+/// # Parameters
+///
+/// * `port`: the port; NULL fails.
+/// * `promisc`: whether it is to be promiscuous.
+///
+/// # Returns
+///
+/// 0 or an errno; the reason is logged.
+///
+/// # Threads
+///
+/// main.
 ///
 /// # Safety
 ///

@@ -5,18 +5,24 @@
 //! panic unwinds into C.
 #![allow(unsafe_code)]
 
-mod clock;
+mod abi;
 mod guard;
-mod host;
-mod init;
-mod link;
-mod packet;
-mod port;
-mod queue;
-mod show;
 mod text;
 mod types;
 
+// In the header's order.
+mod host;
+mod init;
+
+mod packet;
+mod port;
+mod queue;
+
+mod clock;
+mod link;
+mod show;
+
+pub use abi::*;
 pub use clock::*;
 pub use host::*;
 pub use init::*;

@@ -3,9 +3,9 @@
 
 use std::ffi::{c_char, c_int};
 
-use super::guard::{guard, status, with_port};
+use super::guard::{bug, guard, status, with_port};
 use super::host::attached;
-use super::text::{put_text, text};
+use super::text::{put_error, text};
 use crate::error::{Error, Result};
 use crate::port::{Port, PortConfig};
 
@@ -15,7 +15,7 @@ pub struct PortOptions {
     /// Name of the netmap port, such as "netmap:eth0" or "vale0:1".
     pub name: *const c_char,
     /// Name of the interface in Open vSwitch, for messages.
-    pub owner: *const c_char,
+    pub ovs_name: *const c_char,
     /// Receive queues to poll; 0 for the default of one.
     pub n_rxq: u32,
     /// Transmit queues wanted; 0 for one. The port has at most as many as rings.
@@ -28,13 +28,29 @@ pub struct PortOptions {
 
 /// Opens a port.
 ///
-/// Returns 0 and the port in '*portp', or an errno and a message in 'err', cut at 'err_size' bytes.
-/// The port is the caller's, to be closed by netmap_port_close.
+/// # Parameters
+///
+/// * `config`: what to open, and how.
+/// * `portp` (out): the port.
+/// * `err` (out): why it failed; cut at `err_size` bytes.
+/// * `err_size`: bytes of room at `err`; 0 for no message.
+///
+/// # Returns
+///
+/// 0 or an errno.
+///
+/// # Ownership
+///
+/// The port is the caller's, to be closed by `netmap_port_close`. `config` and its strings stay the
+/// caller's.
+///
+/// # Threads
+///
+/// main.
 ///
 /// # Safety
 ///
-/// `config` and its strings are valid; `portp` is writable; `err` has room for `err_size` bytes, or
-/// `err_size` is 0.
+/// `config` and its strings are valid. `portp` is writable. `err` has room for `err_size` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn netmap_port_open(
     config: *const PortOptions,
@@ -42,55 +58,44 @@ pub unsafe extern "C" fn netmap_port_open(
     err: *mut c_char,
     err_size: usize,
 ) -> c_int {
-    let opened = guard(
-        Err(Error::new(
-            libc::EINVAL,
-            "a bug in libovs_netmap: see the log",
-        )),
-        // SAFETY: passed on with the same promise.
-        || unsafe { open(config) },
-    );
-    match opened {
-        Ok(port) if !portp.is_null() => {
-            // SAFETY: writable by the caller's promise.
-            unsafe { portp.write(Box::into_raw(Box::new(port))) };
-            0
-        }
-        Ok(_) => libc::EINVAL,
-        Err(error) => {
-            // SAFETY: `err` has room for `err_size` bytes by the caller's promise.
-            unsafe { put_text(&error.to_string(), err, err_size) };
-            error.errno()
-        }
-    }
+    // SAFETY: passed on with the same promise.
+    let opened = guard(Err(bug()), || unsafe { open(config, portp) });
+    // SAFETY: `err` has room for `err_size` bytes by the caller's promise.
+    unsafe { put_error(opened, err, err_size) }
 }
 
 /// # Safety
 ///
 /// As for `netmap_port_open`.
-unsafe fn open(options: *const PortOptions) -> Result<Port> {
+unsafe fn open(options: *const PortOptions, portp: *mut *mut Port) -> Result<()> {
     let missing = |what| Error::new(libc::EINVAL, format!("{what} is missing"));
     let host = attached().ok_or_else(|| missing("netmap_host_attach"))?;
     // SAFETY: valid by the caller's promise.
     let options = unsafe { options.as_ref() }.ok_or_else(|| missing("config"))?;
     // SAFETY: the strings are valid by the caller's promise.
-    let (name, owner, source) = unsafe {
+    let (name, ovs_name, source) = unsafe {
         (
             text(options.name),
-            text(options.owner),
+            text(options.ovs_name),
             text(options.null_source),
         )
     };
     let name = name.ok_or_else(|| missing("config->name"))?;
-    Port::open(&PortConfig {
+    if portp.is_null() {
+        return Err(missing("portp"));
+    }
+    let port = Port::open(&PortConfig {
         name: &name,
-        ovs_name: owner.as_deref().unwrap_or(&name),
+        ovs_name: ovs_name.as_deref().unwrap_or(&name),
         n_rxq: options.n_rxq,
         n_txq: options.n_txq,
         rxsync_interval_us: interval(options.rxsync_intval_us)?,
         null_source: source.as_deref(),
         packet: host.layout(),
-    })
+    })?;
+    // SAFETY: writable by the caller's promise.
+    unsafe { portp.write(Box::into_raw(Box::new(port))) };
+    Ok(())
 }
 
 /// -1 as `None`.
@@ -106,8 +111,19 @@ pub(super) fn interval(us: i64) -> Result<Option<u64>> {
     }
 }
 
-/// Closes a port. NULL is fine. No thread may be using its queues. Packets that were received from it
-/// stay valid until they are freed.
+/// Closes a port. Packets that were received from it stay valid until they are freed.
+///
+/// # Parameters
+///
+/// * `port`: the port; NULL does nothing.
+///
+/// # Ownership
+///
+/// The port is gone, and its queues with it: no thread may be using them.
+///
+/// # Threads
+///
+/// main.
 ///
 /// # Safety
 ///
@@ -122,7 +138,19 @@ pub unsafe extern "C" fn netmap_port_close(port: *mut Port) {
     });
 }
 
-/// Number of receive queues.
+/// Tells how many receive queues a port has.
+///
+/// # Parameters
+///
+/// * `port`: the port; NULL has none.
+///
+/// # Returns
+///
+/// How many.
+///
+/// # Threads
+///
+/// any.
 ///
 /// # Safety
 ///
@@ -133,7 +161,19 @@ pub unsafe extern "C" fn netmap_port_n_rxq(port: *const Port) -> u32 {
     unsafe { with_port(port, 0, |port| port.rxqs().len() as u32) }
 }
 
-/// Number of transmit queues.
+/// Tells how many transmit queues a port has.
+///
+/// # Parameters
+///
+/// * `port`: the port; NULL has none.
+///
+/// # Returns
+///
+/// How many.
+///
+/// # Threads
+///
+/// any.
 ///
 /// # Safety
 ///
@@ -144,8 +184,20 @@ pub unsafe extern "C" fn netmap_port_n_txq(port: *const Port) -> u32 {
     unsafe { with_port(port, 0, |port| port.txqs().len() as u32) }
 }
 
-/// Changes the microseconds between syncs of an idle ring; -1 follows the global value. While traffic
-/// runs, too.
+/// Changes the time between two syncs of an idle receive ring, while traffic runs, too.
+///
+/// # Parameters
+///
+/// * `port`: the port; NULL fails.
+/// * `us`: microseconds; -1 follows the global value.
+///
+/// # Returns
+///
+/// 0 or an errno; the reason is logged.
+///
+/// # Threads
+///
+/// main.
 ///
 /// # Safety
 ///
@@ -158,7 +210,19 @@ pub unsafe extern "C" fn netmap_port_set_rxsync_intval(port: *mut Port, us: i64)
     unsafe { with_port(port, libc::EINVAL, set) }
 }
 
-/// The microseconds in force; -1 for NULL.
+/// Tells the time between two syncs of an idle receive ring.
+///
+/// # Parameters
+///
+/// * `port`: the port.
+///
+/// # Returns
+///
+/// Microseconds; -1 when `port` is NULL.
+///
+/// # Threads
+///
+/// any.
 ///
 /// # Safety
 ///

@@ -9,8 +9,15 @@ use crate::pool;
 use crate::port::{Port, RxHandle};
 use crate::tx::Sent;
 
-/// Makes the calling thread ready to poll 'rxq': it gets packet caches of its own. Does nothing for
-/// a queue of another port type.
+/// Makes the calling thread ready to poll a queue: it gets packet caches of its own.
+///
+/// # Parameters
+///
+/// * `rxq`: the queue; NULL and queues of other port types do nothing.
+///
+/// # Threads
+///
+/// queue.
 ///
 /// # Safety
 ///
@@ -31,14 +38,35 @@ pub unsafe extern "C" fn netmap_init_port(rxq: *mut NetdevRxq) {
     });
 }
 
-/// Gives the packet caches of the calling thread back. Call it when what the thread polls is about
-/// to change; a thread that ends does it by itself.
+/// Gives the packet caches of the calling thread back. To be called when the queues that it polls are
+/// about to change; a thread that ends does it by itself.
+///
+/// # Threads
+///
+/// any.
 #[unsafe(no_mangle)]
 pub extern "C" fn netmap_flush_thread() {
     guard((), pool::flush_thread);
 }
 
-/// Receive queue 'i', or NULL. It is the port's, and goes with it.
+/// Finds a receive queue.
+///
+/// # Parameters
+///
+/// * `port`: the port; NULL has none.
+/// * `i`: number of the queue, from 0.
+///
+/// # Returns
+///
+/// The queue, or NULL when there is none of that number.
+///
+/// # Ownership
+///
+/// The queue is the port's, and goes with it.
+///
+/// # Threads
+///
+/// any.
 ///
 /// # Safety
 ///
@@ -54,14 +82,30 @@ pub unsafe extern "C" fn netmap_port_rxq(port: *mut Port, i: u32) -> *mut RxHand
     unsafe { with_port(port, none, find) }
 }
 
-/// Receives at most 'max' frames. Returns how many; their packets, the first ones of 'packets', are the
-/// caller's, and have their frames in them.
+/// Receives frames. A thread that called `netmap_init_port` for the queue does so without a lock.
 ///
-/// Only one thread polls a queue. A thread that called netmap_init_port for it does so without locks.
+/// # Parameters
+///
+/// * `rxq`: the queue; NULL has no frames.
+/// * `packets` (out): packets with their frames in them.
+/// * `max`: room at `packets`, and most frames to receive.
+///
+/// # Returns
+///
+/// How many packets were received.
+///
+/// # Ownership
+///
+/// The packets are the caller's, to be sent or freed.
+///
+/// # Threads
+///
+/// queue.
 ///
 /// # Safety
 ///
-/// `rxq` came from `netmap_port_rxq`, its port is open; `packets` has room for `max` elements.
+/// `rxq` is NULL or came from `netmap_port_rxq`, and its port is open. `packets` has room for `max`
+/// pointers.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn netmap_rxq_recv(
     rxq: *mut RxHandle,
@@ -83,25 +127,42 @@ pub unsafe extern "C" fn netmap_rxq_recv(
     })
 }
 
-/// Sends 'n' packets on transmit queue 'qid' (modulo their number). Returns how many left; the others
-/// were dropped and counted.
+/// Sends packets. What finds no room is dropped and counted.
 ///
-/// Packets of this library are freed, sent or not. All others stay the caller's: they are the first
-/// '*n_returned' of 'packets' then. With 'concurrent', any number of threads may send on the queue at
-/// once; else only one.
+/// # Parameters
+///
+/// * `port`: the port; NULL drops all.
+/// * `qid`: number of the transmit queue, modulo how many there are.
+/// * `concurrent`: whether other threads may be sending on the same queue, all with true.
+/// * `packets` (in,out): the packets; those that stay the caller's come first afterwards.
+/// * `n`: how many.
+/// * `n_returned` (out): how many stay the caller's; NULL is fine.
+///
+/// # Returns
+///
+/// How many frames were sent.
+///
+/// # Ownership
+///
+/// Packets of the library are the library's again, sent or not. All others stay the caller's.
+///
+/// # Threads
+///
+/// any.
 ///
 /// # Safety
 ///
-/// `port` is NULL or open; `packets` has `n` elements, which are packets of the caller, each once, with
-/// readable frames; `n_returned` is writable.
+/// `port` is NULL or open. `packets` has `n` pointers to packets of the caller, each once, with
+/// readable frames. `n_returned` is NULL or writable. Without `concurrent` no other thread is sending
+/// on the same queue.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn netmap_port_send(
     port: *mut Port,
     qid: u32,
+    concurrent: bool,
     packets: *mut *mut DpPacket,
     n: usize,
     n_returned: *mut usize,
-    concurrent: bool,
 ) -> usize {
     let sent = guard(Sent::default(), || {
         let Some(host) = attached().filter(|_| !packets.is_null()) else {

@@ -9,11 +9,24 @@ use super::types::{CounterCallback, StatusCallback};
 use crate::port::{Port, Stats};
 use crate::show;
 
-/// The port's counters. Any thread.
+/// Reads a port's counters.
+///
+/// # Parameters
+///
+/// * `port`: the port; NULL fails.
+/// * `stats` (out): the counters.
+///
+/// # Returns
+///
+/// 0 or EINVAL.
+///
+/// # Threads
+///
+/// any.
 ///
 /// # Safety
 ///
-/// `port` is NULL or open; `stats` is writable.
+/// `port` is NULL or open. `stats` is NULL or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn netmap_port_get_stats(port: *const Port, stats: *mut Stats) -> c_int {
     let get = |port: &Port| {
@@ -25,11 +38,21 @@ pub unsafe extern "C" fn netmap_port_get_stats(port: *const Port, stats: *mut St
     unsafe { with_port(port, libc::EINVAL, get) }
 }
 
-/// Calls 'callback' with each key and value that says how the port was opened.
+/// Calls a function with each key and value of a port's status: how it was opened.
+///
+/// # Parameters
+///
+/// * `port`: the port; NULL has no status.
+/// * `callback`: called with `aux`; NULL does nothing.
+/// * `aux`: passed to `callback`.
+///
+/// # Threads
+///
+/// any.
 ///
 /// # Safety
 ///
-/// `port` is NULL or open; `callback` takes `aux`.
+/// `port` is NULL or open. `callback` takes `aux`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn netmap_port_status(
     port: *const Port,
@@ -48,11 +71,21 @@ pub unsafe extern "C" fn netmap_port_status(
     unsafe { with_port(port, (), tell) }
 }
 
-/// Calls 'callback' with each counter of each queue.
+/// Calls a function with each counter of each queue of a port.
+///
+/// # Parameters
+///
+/// * `port`: the port; NULL has no counters.
+/// * `callback`: called with `aux`; NULL does nothing.
+/// * `aux`: passed to `callback`.
+///
+/// # Threads
+///
+/// any.
 ///
 /// # Safety
 ///
-/// `port` is NULL or open; `callback` takes `aux`.
+/// `port` is NULL or open. `callback` takes `aux`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn netmap_port_counters(
     port: *const Port,
@@ -70,15 +103,37 @@ pub unsafe extern "C" fn netmap_port_counters(
     unsafe { with_port(port, (), tell) }
 }
 
-/// The text of "ovs-appctl netmap/show": where each buffer is, and what each queue counted. It is the
-/// caller's, to be freed by netmap_string_free. NULL when memory is short.
+/// Describes all regions and ports: where each buffer is, and what each queue counted.
+///
+/// # Returns
+///
+/// The text of "ovs-appctl netmap/show"; NULL when memory is short.
+///
+/// # Ownership
+///
+/// The text is the caller's, to be freed by `netmap_string_free`.
+///
+/// # Threads
+///
+/// any.
 #[unsafe(no_mangle)]
 pub extern "C" fn netmap_show() -> *mut c_char {
     guard(std::ptr::null_mut(), || c_string(&show::show()).into_raw())
 }
 
-/// The same as JSON on one line, for "ovs-appctl netmap/show --json". It is the caller's, to be freed by
-/// netmap_string_free. NULL when memory is short.
+/// Describes all regions and ports, as JSON on one line.
+///
+/// # Returns
+///
+/// The text of "ovs-appctl netmap/show --json"; NULL when memory is short.
+///
+/// # Ownership
+///
+/// The text is the caller's, to be freed by `netmap_string_free`.
+///
+/// # Threads
+///
+/// any.
 #[unsafe(no_mangle)]
 pub extern "C" fn netmap_show_json() -> *mut c_char {
     guard(std::ptr::null_mut(), || {
@@ -86,7 +141,19 @@ pub extern "C" fn netmap_show_json() -> *mut c_char {
     })
 }
 
-/// Frees a string of this library. NULL is fine.
+/// Frees a string of this library.
+///
+/// # Parameters
+///
+/// * `string`: the string; NULL does nothing.
+///
+/// # Ownership
+///
+/// The string is gone.
+///
+/// # Threads
+///
+/// any.
 ///
 /// # Safety
 ///

@@ -65,3 +65,55 @@ fn messages_are_cut_and_terminated() {
     assert_eq!(c_string("a\0b").to_bytes(), b"a");
     assert!(interval(-2).is_err() && interval(-1) == Ok(None) && interval(3) == Ok(Some(3)));
 }
+
+/// Each function of the header: its documentation, its name, whether it returns something, its
+/// parameters.
+fn declared(header: &str) -> Vec<(&str, &str, bool, Vec<&str>)> {
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    // What stands before are types.
+    let (_, header) = header.split_once("extern \"C\" {").expect("functions");
+    let documented = header.split("/**").skip(1);
+    let functions = documented.filter_map(|text| {
+        let (doc, rest) = text.split_once("*/")?;
+        let (prototype, _) = rest.split_once(";")?;
+        let (left, parameters) = prototype.trim().strip_suffix(")")?.split_once('(')?;
+        let name = left.rsplit(|c| !word(c)).next()?;
+        let parameters = parameters.split(',').filter(|p| p.trim() != "void");
+        let parameters = parameters.filter_map(|p| p.trim().rsplit(|c| !word(c)).next());
+        Some((doc, name, !left.starts_with("void "), parameters.collect()))
+    });
+    functions.collect()
+}
+
+#[test]
+fn the_header_is_in_one_style() {
+    let header = include_str!("../../include/ovs_netmap.h");
+    for (not_c, what) in [
+        ("# S", "a Rust heading"),
+        ("`", "a Rust quote"),
+        ("//", "a line comment"),
+    ] {
+        assert!(!header.contains(not_c), "{what} in the header");
+    }
+    assert!(
+        header.lines().all(|line| line.len() < 80),
+        "a long line in the header"
+    );
+
+    let functions = declared(header);
+    assert_eq!(functions.len(), exported().len());
+    for (doc, name, returns, parameters) in functions {
+        let documented: Vec<_> = doc.split("@param[").skip(1).collect();
+        let names = documented
+            .iter()
+            .map(|text| text.split(' ').nth(1).unwrap_or_default());
+        assert_eq!(names.collect::<Vec<_>>(), parameters, "@param of {name}");
+        assert_eq!(doc.contains("@return "), returns, "@return of {name}");
+        let threads: Vec<_> = doc.split("@note Threads: ").skip(1).collect();
+        let fixed = ["main.", "any.", "queue."];
+        assert!(
+            threads.len() == 1 && fixed.iter().any(|word| threads[0].starts_with(word)),
+            "threads of {name}: expected one of {fixed:?}"
+        );
+    }
+}

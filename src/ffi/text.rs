@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Strings to C and from it.
 
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, CString, c_char, c_int};
+
+use crate::error::Result;
 
 /// A C string as UTF-8, bad bytes replaced; `None` for NULL.
 ///
@@ -42,4 +44,18 @@ pub(super) unsafe fn put_text(text: &str, to: *mut c_char, size: usize) {
         std::ptr::copy_nonoverlapping(text.as_ptr(), to, n);
         *to.add(n) = 0;
     }
+}
+
+/// 0, or the errno of the error, whose message is copied to `to`.
+///
+/// # Safety
+///
+/// As for `put_text`.
+pub(super) unsafe fn put_error(result: Result<()>, to: *mut c_char, size: usize) -> c_int {
+    let Err(error) = result else {
+        return 0;
+    };
+    // SAFETY: passed on with the same promise.
+    unsafe { put_text(&error.to_string(), to, size) };
+    error.errno()
 }

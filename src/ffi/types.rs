@@ -10,10 +10,10 @@ pub struct DpPacket;
 /// Open vSwitch's receive queue; opaque.
 pub struct NetdevRxq;
 
-/// Takes a key and a value, which are valid during the call.
+/// Takes a key and a value, which are valid during the call, and `aux`.
 pub type StatusCallback =
     Option<unsafe extern "C" fn(key: *const c_char, value: *const c_char, aux: *mut c_void)>;
 
-/// Takes a counter's name, which is valid during the call, and its value.
+/// Takes a counter's name, which is valid during the call, its value, and `aux`.
 pub type CounterCallback =
     Option<unsafe extern "C" fn(name: *const c_char, value: u64, aux: *mut c_void)>;

@@ -10,7 +10,7 @@ use std::mem::{align_of, size_of};
 pub struct Frame {
     /// First byte of the memory that the frame is in.
     pub base: *mut u8,
-    /// Bytes at 'base'.
+    /// Bytes at `base`.
     pub allocated: u16,
     /// Where in them the frame starts.
     pub data_ofs: u16,
