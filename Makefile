@@ -6,6 +6,7 @@
 OVS     ?= 3.1
 OVS_DIR ?=
 PREFIX  ?= /usr/local
+LIBDIR  ?=
 DESTDIR ?=
 TESTS   ?=
 NETMAP_KO ?=
@@ -15,7 +16,7 @@ NATIVE  ?=
 NETMAP_DRIVERS ?=
 TRAFFIC ?=
 JOBS    ?= $(shell nproc)
-export OVS OVS_DIR PREFIX DESTDIR TESTS JOBS NETMAP_KO PKT_GEN KERNEL NATIVE \
+export OVS OVS_DIR PREFIX LIBDIR DESTDIR TESTS JOBS NETMAP_KO PKT_GEN KERNEL NATIVE \
        NETMAP_DRIVERS TRAFFIC
 
 .DEFAULT_GOAL := help
@@ -57,7 +58,7 @@ lib: ## the library alone, installed into build/prefix
 bench: ## cycles per packet of the PMD loop, beside OVS-DPDK on the same core
 	@scripts/bench.sh
 
-install: ## library, header and pkg-config file (PREFIX=/usr/local DESTDIR=)
+install: ## library, header and pkg-config file (PREFIX=/usr/local LIBDIR= DESTDIR=)
 	@scripts/install.sh
 
 clean: ## removes build/ and what cargo built

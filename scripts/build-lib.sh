@@ -9,5 +9,5 @@
 need_packages build-essential
 need_rust
 cd "$ROOT"
-long cargo-build "library: cargo build --release" cargo build --release
-PREFIX=$STAGE DESTDIR='' scripts/install.sh >/dev/null
+long cargo-build "library: cargo rustc, with link-time optimisation" build_library
+PREFIX=$STAGE LIBDIR='' DESTDIR='' scripts/install.sh >/dev/null

@@ -39,9 +39,9 @@ export CC=${CC:-gcc}
 export ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=2:thread_local_quarantine_size_kb=64
 export BUILD=$BUILD/asan
 stage=$BUILD/prefix
-long asan-lib "library: cargo build --release, under AddressSanitizer" \
-    cargo build --release --lib --target "$HOST"
-CARGO_TARGET_DIR=$CARGO_TARGET_DIR/$HOST PREFIX=$stage DESTDIR='' scripts/install.sh
+export CARGO_BUILD_TARGET=$HOST
+long asan-lib "library: cargo rustc, under AddressSanitizer" build_library
+PREFIX=$stage LIBDIR='' DESTDIR='' scripts/install.sh
 unset RUSTFLAGS RUSTUP_TOOLCHAIN
 
 # A program that has the runtime links with the library only if the runtime has

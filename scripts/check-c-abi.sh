@@ -17,16 +17,23 @@ read -ra private <<<"$(sed -n 's/^Libs.private: *//p' "$STAGE/lib/pkgconfig/ovs_
 say "the header stands alone"
 echo '#include <ovs_netmap.h>' >"$work/alone.c"
 "$cc" -std=c99 "${strict[@]}" "${cflags[@]}" -c "$work/alone.c" -o "$work/alone.o"
+"$cc" -x c++ -std=c++11 "${strict[@]}" "${cflags[@]}" -c "$work/alone.c" -o "$work/alone.o"
 
 say "the library exports what the header declares, and nothing else"
-nm -D --defined-only "$STAGE/lib/libovs_netmap.so" | awk '{ print $3 }' | sort >"$work/exported"
+nm -D --defined-only "$STAGE/lib/libovs_netmap.so" | awk '$2 != "A" { sub("@.*", "", $3); print $3 }' |
+    sort >"$work/exported"
 "$cc" -E -P "${cflags[@]}" "$work/alone.c" | tr '\n' ' ' | grep -oE '\b(netmap|netdev_netmap)_[a-z0-9_]+ *\(' |
     tr -d ' (' | sort -u >"$work/declared"
 diff "$work/declared" "$work/exported"
 
+say "symbols, prototypes and structs are those of the record"
+CC=$cc "$ROOT/scripts/abi_record.py" "$STAGE"
+
 say "tests/c_abi.c with the shared library"
 "$cc" -g "${strict[@]}" "${cflags[@]}" "$ROOT/tests/c_abi.c" -o "$work/shared" "${libs[@]}" -pthread
 readelf -d "$work/shared" | grep -q 'NEEDED.*libovs_netmap\.so\.[0-9]'
+# Each symbol with its version, so that an older library is refused at start.
+readelf --dyn-syms -W "$work/shared" | grep -q ' netmap_host_attach@OVS_NETMAP_[0-9]'
 LD_LIBRARY_PATH=$STAGE/lib "$work/shared"
 
 say "tests/c_abi.c with the static library"

@@ -20,4 +20,16 @@ fi
 export PKG_CONFIG_PATH=$root/lib/pkgconfig
 [ "$(pkg-config --variable=prefix ovs_netmap)" = /opt/ovs-netmap ]
 pkg-config --libs ovs_netmap | grep -q -- -lovs_netmap
+
+# Libraries in a directory of their own, outside of PREFIX's lib and outside of PREFIX.
+for libdir in /opt/ovs-netmap/lib/x86_64-linux-gnu /srv/lib; do
+    make -s -C "$ROOT" install PREFIX=/opt/ovs-netmap "LIBDIR=$libdir" "DESTDIR=$work/multiarch"
+    [ -s "$work/multiarch$libdir/$soname" ] || die "no $libdir/$soname"
+    export PKG_CONFIG_PATH=$work/multiarch$libdir/pkgconfig
+    [ "$(pkg-config --variable=libdir ovs_netmap)" = "$libdir" ]
+done
+case $(pkg-config --static --libs ovs_netmap) in
+*-lpthread*) ;;
+*) die "Libs.private lacks what the static library needs" ;;
+esac
 find "$work" -type f -o -type l | sed "s|^$work||" | sort

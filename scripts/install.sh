@@ -2,27 +2,31 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # install.sh: puts the library, its header and its pkg-config file under
-# $DESTDIR$PREFIX.  Builds the library first if it was not built yet.
+# $DESTDIR$PREFIX, the libraries into $DESTDIR$LIBDIR (default: $PREFIX/lib).
+# Builds the library first if it was not built yet.
 . "$(dirname "$0")/lib.sh"
 
 PREFIX=${PREFIX:-/usr/local}
+LIBDIR=${LIBDIR:-$PREFIX/lib}
 DESTDIR=${DESTDIR:-}
-case $PREFIX in
-/*) ;;
-*) die "PREFIX=$PREFIX: must be an absolute path, it is written into the pkg-config file" ;;
-esac
+for name in PREFIX LIBDIR; do
+    case ${!name} in
+    /*) ;;
+    *) die "$name=${!name}: must be an absolute path, it is written into the pkg-config file" ;;
+    esac
+done
 
-built=${CARGO_TARGET_DIR:-$ROOT/target}/release
+built=$(library_directory)
 if [ ! -e "$built/libovs_netmap.so" ] || [ ! -e "$built/libovs_netmap.a" ]; then
     need_rust
-    (cd "$ROOT" && cargo build --release)
+    (cd "$ROOT" && build_library)
 fi
 
 version=$(sed -n 's/^version *= *"\(.*\)"/\1/p' "$ROOT/Cargo.toml" | head -n 1)
 soname=$(readelf -d "$built/libovs_netmap.so" | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p')
 [ -n "$soname" ] || die "$built/libovs_netmap.so has no soname"
 
-lib=$DESTDIR$PREFIX/lib
+lib=$DESTDIR$LIBDIR
 include=$DESTDIR$PREFIX/include
 mkdir -p "$lib/pkgconfig" "$include"
 
@@ -35,16 +39,20 @@ install -C -m 644 "$ROOT/include/ovs_netmap.h" "$include/ovs_netmap.h"
 
 pc=$(mktemp)
 on_exit "rm -f '$pc'"
+case $LIBDIR in
+"$PREFIX"/*) libdir="\${prefix}${LIBDIR#"$PREFIX"}" ;;
+*) libdir=$LIBDIR ;;
+esac
 cat >"$pc" <<END
 prefix=$PREFIX
-libdir=\${prefix}/lib
+libdir=$libdir
 includedir=\${prefix}/include
 
 Name: ovs_netmap
 Description: netmap ports for Open vSwitch
 Version: $version
 Libs: -L\${libdir} -lovs_netmap
-Libs.private: -lgcc_s -lpthread -ldl -lm -lc
+Libs.private: $(cat "$built/native-static-libs")
 Cflags: -I\${includedir}
 END
 install -C -m 644 "$pc" "$lib/pkgconfig/ovs_netmap.pc"

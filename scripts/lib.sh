@@ -96,9 +96,31 @@ need_root() {
     [ "$(id -u)" -eq 0 ] || die "this needs root: it makes network namespaces, AF_XDP sockets and packages"
 }
 
+# need_rust: cargo and rustc.  Debian's own ones are too old, but it has newer
+# ones for the programs that it updates within a release.
 need_rust() {
     PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
+    command -v cargo >/dev/null || need_packages cargo-web rustc-web
     command -v cargo >/dev/null || die "no Rust toolchain: cargo is not in PATH (see https://rustup.rs)"
+}
+
+# ---- the library ----
+
+# library_directory: where build_library leaves it.
+library_directory() {
+    echo "${CARGO_TARGET_DIR:-$ROOT/target}${CARGO_BUILD_TARGET:+/$CARGO_BUILD_TARGET}/dist"
+}
+
+# build_library: the shared and the static library, and the list of what a
+# program needs besides the latter.  rustc optimises at link time only if it
+# makes no Rust library as well, which "cargo build" would.
+build_library() {
+    local directory
+    directory=$(library_directory)
+    mkdir -p "$directory"
+    cargo rustc --profile dist --lib --crate-type cdylib,staticlib -- \
+        -C "linker=$ROOT/scripts/cc-with-map.sh" \
+        --print "native-static-libs=$directory/native-static-libs"
 }
 
 have_package() {

@@ -41,10 +41,12 @@ fn every_exported_function_is_guarded() {
 }
 
 #[test]
-fn every_exported_function_is_in_the_header() {
+fn every_exported_function_is_in_the_header_and_the_version_map() {
     let header = include_str!("../../include/ovs_netmap.h");
+    let map = include_str!("../ovs_netmap.map");
     for (name, _) in exported() {
         assert!(header.contains(&format!("{name}(")), "{name}");
+        assert!(map.contains(&format!(" {name};")), "{name} has no version");
     }
 }
 
