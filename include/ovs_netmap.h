@@ -169,17 +169,17 @@ struct netmap_stats {
      */
     uint64_t rx_over_errors;
     /**
-     * What the host interface counts by these names, since the port was
+     * Frames with a bad checksum: the host interface's, since the port was
      * opened.
      */
     uint64_t rx_crc_errors;
-    /** As above. */
+    /** Frames with bad alignment: the same. */
     uint64_t rx_frame_errors;
-    /** As above. */
+    /** Overruns of its queue: the same. */
     uint64_t rx_fifo_errors;
-    /** As above. */
+    /** Frames that it had no room for: the same. */
     uint64_t rx_missed_errors;
-    /** As above. */
+    /** Collisions: the same. */
     uint64_t collisions;
 };
 

@@ -48,15 +48,15 @@ pub struct Stats {
     pub rx_length_errors: u64,
     /// Times that received frames had to wait for a free packet, and overruns of the interface.
     pub rx_over_errors: u64,
-    /// What the host interface counts by these names, since the port was opened.
+    /// Frames with a bad checksum: the host interface's, since the port was opened.
     pub rx_crc_errors: u64,
-    /// As above.
+    /// Frames with bad alignment: the same.
     pub rx_frame_errors: u64,
-    /// As above.
+    /// Overruns of its queue: the same.
     pub rx_fifo_errors: u64,
-    /// As above.
+    /// Frames that it had no room for: the same.
     pub rx_missed_errors: u64,
-    /// As above.
+    /// Collisions: the same.
     pub collisions: u64,
 }
 
