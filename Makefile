@@ -35,7 +35,7 @@ help: ## this list
 	@echo '  JOBS=N        parallel compile jobs (default: one a CPU)'
 
 demo: ## builds all that is missing, then sends real traffic through two netmap ports
-	@scripts/demo.sh
+	@scripts/drive.sh demo.py
 
 check: ## the whole test suite; the last line says how many passed, failed, were skipped
 	@scripts/check.sh

@@ -142,6 +142,20 @@ netmap_ports() {
     fi
 }
 
+# tests/system, with switches and hosts; also of the OVS without netmap.
+pytest_tests() {
+    local log=$LOGS/pytest.log status=0 bad
+    long pytest "pytest tests/system" scripts/drive.sh pytest -rA tests/system || status=$?
+    bad=$(grep -cE '^(FAILED|ERROR) ' "$log" || true)
+    passed=$((passed + $(grep -c '^PASSED ' "$log" || true)))
+    skipped=$((skipped + $(grep -c '^SKIPPED ' "$log" || true)))
+    failed=$((failed + bad))
+    grep -E '^(PASSED|FAILED|ERROR|SKIPPED) ' "$log" | sed 's/^/    /' || true
+    if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
+        failure "pytest tests/system"
+    fi
+}
+
 if [ "$library" ]; then
     ovs_tests
 else
@@ -149,9 +163,12 @@ else
 fi
 if scripts/build-ovs.sh --plain; then
     ok
-    step plain "OVS without netmap: says so, once, and goes on" scripts/check-plain.sh || true
 else
     failure "OVS $OVS without netmap does not build"
+fi
+
+if [ "$library" ]; then
+    pytest_tests
 fi
 
 [ "$failed" -eq 0 ] || echo "logs are in $LOGS"

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A host: a network namespace with one end of a veth pair, whose other end is in ours."""
+
+import contextlib
+import json
+import re
+import socket
+from collections import namedtuple
+
+from pyroute2 import IPRoute
+from pyroute2 import netns as namespaces
+
+from .process import Failure, run, spawn, wait_until
+
+ETH_P_ALL = 3
+
+Ping = namedtuple("Ping", "sent received rtt_ms")
+
+
+def disable_ipv6(netns=None):
+    """IPv6 would send packets that no test asked for."""
+    run(
+        "sysctl",
+        "-qw",
+        "net.ipv6.conf.all.disable_ipv6=1",
+        "net.ipv6.conf.default.disable_ipv6=1",
+        netns=netns,
+    )
+
+
+class Host:
+    """Namespace `name` with interface `name`; the other end of its veth pair is `wire`, in ours.
+
+    `address` is "10.0.0.1/24"; `queues` the queues of both ends.  `offloads`: whether it leaves
+    checksums and VLAN tags to its interface, as hosts do.
+    """
+
+    def __init__(self, name, *, wire, address=None, mac=None, queues=1, mtu=None, offloads=False):
+        self.name = name
+        self.wire = wire
+        self.address = address
+        self.mac = mac
+        self.queues = queues
+        self.mtu = mtu
+        self.offloads = offloads
+        namespaces.create(name)
+        disable_ipv6(name)
+        with self.entered():
+            # A socket belongs to the namespace that it was made in.
+            self.routes = IPRoute()
+        self.outside = IPRoute()
+        self.link("lo", state="up")
+        self.connect()
+
+    def connect(self):
+        """Makes the veth pair; again after disconnect()."""
+        pair = {"num_tx_queues": self.queues, "num_rx_queues": self.queues}
+        self.outside.link(
+            "add",
+            ifname=self.wire,
+            kind="veth",
+            **pair,
+            peer={"ifname": self.name, "net_ns_fd": self.name, **pair},
+        )
+        if not self.offloads:
+            run("ethtool", "-K", self.name, "tx", "off", "txvlan", "off", netns=self.name)
+        for attributes in (
+            {"address": self.mac} if self.mac else {},
+            {"mtu": self.mtu} if self.mtu else {},
+        ):
+            if attributes:
+                self.link(self.name, **attributes)
+        if self.mtu:
+            self.wire_link(mtu=self.mtu)
+        if self.address:
+            ip, prefix = self.address.split("/")
+            self.routes.addr(
+                "add", index=self._index(self.routes, self.name), address=ip, prefixlen=int(prefix)
+            )
+        self.link(self.name, state="up")
+        self.wire_link(state="up")
+
+    def disconnect(self):
+        """Deletes the veth pair."""
+        self.outside.link("del", index=self._index(self.outside, self.wire))
+
+    def remove(self):
+        """Takes the namespace away, and with it the pair."""
+        self.routes.close()
+        self.outside.close()
+        namespaces.remove(self.name)
+
+    def link(self, interface, **attributes):
+        """Changes an interface of the host: state="down", mtu=1400, address=..."""
+        self.routes.link("set", index=self._index(self.routes, interface), **attributes)
+
+    def wire_link(self, **attributes):
+        """The same of the other end of the pair."""
+        self.outside.link("set", index=self._index(self.outside, self.wire), **attributes)
+
+    def neighbour(self, address, mac):
+        """A permanent neighbour."""
+        self.routes.neigh(
+            "replace",
+            dst=address,
+            lladdr=mac,
+            state=0x80,
+            ifindex=self._index(self.routes, self.name),
+        )
+
+    def counters(self):
+        """rx_packets, tx_packets, rx_bytes, ... of its interface, as the kernel counts them."""
+        return self._counters(self.routes, self.name)
+
+    def wire_counters(self):
+        """The same of the other end of the pair."""
+        return self._counters(self.outside, self.wire)
+
+    @staticmethod
+    def _counters(routes, interface):
+        return routes.link("get", ifname=interface)[0].get_attr("IFLA_STATS64")
+
+    @staticmethod
+    def _index(routes, interface):
+        found = routes.link_lookup(ifname=interface)
+        if not found:
+            raise Failure(f"there is no interface {interface}")
+        return found[0]
+
+    # ---- what runs on it ----
+
+    @contextlib.contextmanager
+    def entered(self):
+        """This thread is in the host's namespace: sockets that it makes are the host's."""
+        namespaces.pushns(self.name)
+        try:
+            yield
+        finally:
+            namespaces.popns()
+
+    def run(self, *command, **options):
+        """As process.run()."""
+        return run(*command, netns=self.name, **options)
+
+    def spawn(self, *command, **options):
+        """As process.spawn()."""
+        return spawn(*command, netns=self.name, **options)
+
+    def packet_socket(self, ethertype=ETH_P_ALL, seconds=0.05):
+        """A packet socket of its interface, for frames of an EtherType."""
+        with self.entered():
+            packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ethertype))
+        packets.bind((self.name, ethertype))
+        packets.settimeout(seconds)
+        return packets
+
+    # ---- traffic ----
+
+    def ping(self, address, count=1, interval=0.1, *options, wait=1):
+        """Pings, and tells how many were sent and answered."""
+        text = self.run(
+            "ping", "-q", "-c", count, "-i", interval, "-W", wait, *options, address, check=False
+        )
+        return parse_ping(text)
+
+    def reaches(self, address):
+        """Whether one ping is answered within a second."""
+        return self.ping(address).received == 1
+
+    def iperf_server(self, address):
+        """A server for one run of iperf()."""
+        server = self.spawn("iperf3", "-s", "-1", "-B", address)
+        wait_until(lambda: ":5201 " in self.run("ss", "-Hltn"), 10, "iperf3 to listen")
+        return server
+
+    def iperf(self, address, *options, seconds=60):
+        """A run to the server there; its end summary as iperf3's JSON has it."""
+        report = json.loads(self.run("timeout", seconds, "iperf3", "-J", "-c", address, *options))
+        return report["end"]
+
+
+def parse_ping(text):
+    """The summary of ping(8)."""
+    counts = re.search(r"(\d+) packets transmitted, (\d+) received", text)
+    if not counts:
+        raise Failure(f"ping: {text.strip()}")
+    rtt = re.search(r"^rtt [^=]*= [\d.]+/([\d.]+)/", text, re.MULTILINE)
+    return Ping(int(counts[1]), int(counts[2]), float(rtt[1]) if rtt else None)
