@@ -47,7 +47,7 @@ check-kernel: ## the kernel engine on the real netmap module, in a VM (NETMAP_KO
 	@scripts/check-kernel.sh
 
 soak: ## traffic of all kinds while everything is changed all the time (SOAK_MINUTES=10)
-	@scripts/soak.sh
+	@scripts/drive.sh soak.py
 
 ovs: lib ## a patched and built OVS tree under build/ (OVS=3.1 or OVS_DIR=PATH)
 	@scripts/build-ovs.sh
@@ -56,7 +56,7 @@ lib: ## the library alone, installed into build/prefix
 	@scripts/build-lib.sh
 
 bench: ## cycles per packet of the PMD loop, beside OVS-DPDK on the same core
-	@scripts/bench.sh
+	@scripts/drive.sh bench.py
 
 install: ## library, header and pkg-config file (PREFIX=/usr/local LIBDIR= DESTDIR=)
 	@scripts/install.sh

@@ -20,8 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def run(*command):
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE,
-                          text=True).stdout
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def squeeze(text):
@@ -44,8 +43,7 @@ def member_name(declaration):
 
 def layouts(code, include):
     """Sizes, alignments and offsets, as the compiler has them."""
-    lines = ["#include <ovs_netmap.h>", "#include <stdio.h>",
-             "int main(void) {"]
+    lines = ["#include <ovs_netmap.h>", "#include <stdio.h>", "int main(void) {"]
 
     def show(text, *values):
         values = "".join(f", (size_t) ({value})" for value in values)
@@ -56,20 +54,24 @@ def layouts(code, include):
             for value in re.findall(r"\w+(?= =)", body):
                 show(f"enum {name} {value} %zu", value)
             continue
-        show(f"struct {name} size %zu align %zu", f"sizeof(struct {name})",
-             f"_Alignof(struct {name})")
+        show(
+            f"struct {name} size %zu align %zu",
+            f"sizeof(struct {name})",
+            f"_Alignof(struct {name})",
+        )
         for declaration in filter(None, map(squeeze, body.split(";"))):
             member = member_name(declaration)
-            show(f"struct {name} %zu %zu {declaration}",
-                 f"offsetof(struct {name}, {member})",
-                 f"sizeof(((struct {name} *) 0)->{member})")
+            show(
+                f"struct {name} %zu %zu {declaration}",
+                f"offsetof(struct {name}, {member})",
+                f"sizeof(((struct {name} *) 0)->{member})",
+            )
     lines.append("return 0; }")
     with tempfile.TemporaryDirectory() as directory:
         source = pathlib.Path(directory, "layout.c")
         source.write_text("\n".join(lines))
         program = source.with_suffix("")
-        run(os.environ.get("CC", "cc"), f"-I{include}", str(source), "-o",
-            str(program))
+        run(os.environ.get("CC", "cc"), f"-I{include}", str(source), "-o", str(program))
         return run(str(program)).splitlines()
 
 
@@ -80,10 +82,8 @@ def make_record(prefix):
     number = int(re.search(r"#define OVS_NETMAP_ABI (\d+)", code).group(1))
     code = squeeze(re.sub(r"^ *#.*$", "", code, flags=re.M))
     typedefs = re.findall(r"typedef .*?;", code)
-    functions = re.findall(r"(?<=[;{] )[\w *]+\w\([^()]*\);",
-                           code.split('extern "C"')[1])
-    return number, (symbols(str(library)) + sorted(functions) + typedefs
-                    + layouts(code, include))
+    functions = re.findall(r"(?<=[;{] )[\w *]+\w\([^()]*\);", code.split('extern "C"')[1])
+    return number, (symbols(str(library)) + sorted(functions) + typedefs + layouts(code, include))
 
 
 def releases():
@@ -94,20 +94,23 @@ def releases():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("prefix", type=pathlib.Path,
-                        help="where the library was installed to")
-    parser.add_argument("--update", action="store_true",
-                        help="write the record anew, if that is allowed")
+    parser.add_argument("prefix", type=pathlib.Path, help="where the library was installed to")
+    parser.add_argument(
+        "--update", action="store_true", help="write the record anew, if that is allowed"
+    )
     args = parser.parse_args()
 
     number, record = make_record(args.prefix)
-    version = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(),
-                        flags=re.M).group(1)
+    version = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), flags=re.M).group(
+        1
+    )
     latest = releases()[0]
     if latest[:2] != (version, str(number)):
-        sys.exit(f"CHANGELOG.md begins with {latest[0]}, ABI {latest[1]}; "
-                 f"Cargo.toml has {version}, src/ffi/abi.rs {number}: a new "
-                 "version or number needs an entry of its own")
+        sys.exit(
+            f"CHANGELOG.md begins with {latest[0]}, ABI {latest[1]}; "
+            f"Cargo.toml has {version}, src/ffi/abi.rs {number}: a new "
+            "version or number needs an entry of its own"
+        )
 
     path = ROOT / f"tests/abi-{number}.txt"
     old = path.read_text().splitlines() if path.exists() else []
@@ -115,18 +118,20 @@ def main():
         print(f"ABI {number}: {len(record)} lines, as recorded")
         return
     name = path.relative_to(ROOT)
-    print("\n".join(difflib.unified_diff(old, record, str(name), "now",
-                                         lineterm="", n=0)))
-    released = any(n == str(number) and date != "unreleased"
-                   for _, n, date in releases())
+    print("\n".join(difflib.unified_diff(old, record, str(name), "now", lineterm="", n=0)))
+    released = any(n == str(number) and date != "unreleased" for _, n, date in releases())
     if released and set(old) - set(record):
-        sys.exit(f"what ABI {number} had in a release is not there any more: "
-                 "another number is due, and another minor version while the "
-                 "major is 0 (src/ffi/abi.rs, Cargo.toml, CHANGELOG.md)")
+        sys.exit(
+            f"what ABI {number} had in a release is not there any more: "
+            "another number is due, and another minor version while the "
+            "major is 0 (src/ffi/abi.rs, Cargo.toml, CHANGELOG.md)"
+        )
     if not args.update:
-        sys.exit(f"the C interface is not what {name} says: if that is "
-                 f"wanted, run scripts/abi_record.py {args.prefix} --update "
-                 "and say in CHANGELOG.md what changed")
+        sys.exit(
+            f"the C interface is not what {name} says: if that is "
+            f"wanted, run scripts/abi_record.py {args.prefix} --update "
+            "and say in CHANGELOG.md what changed"
+        )
     path.write_text("\n".join(record) + "\n")
     print(f"{name} written")
 

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# check-kernel.sh: tests/kernel/suite.sh, which is engine "kernel" and Open
-# vSwitch on the real netmap module, in a VM: a Debian kernel with this machine's
+# check-kernel.sh: tests/kernel, which is engine "kernel" and Open vSwitch on the
+# real netmap module, in a VM: a Debian kernel with this machine's
 # file system, started by virtme-ng.  From the environment (make's command line):
 #
 #   NETMAP_KO=PATH    netmap.ko, built for KERNEL; nothing here builds it
@@ -10,7 +10,7 @@
 #   NETMAP_DRIVERS=PATH   netmap's own e1000.ko, or a directory with it, built together with NETMAP_KO
 #   KERNEL=PATH       default: the newest /boot/vmlinuz-*
 #   TESTS=REGEX       only the tests whose names match
-#   TRAFFIC=1         after them, OVS's own datapath tests (tests/kernel/traffic.sh); or numbers or
+#   TRAFFIC=1         after them, OVS's own datapath tests (tests/kernel/traffic.py); or numbers or
 #                     keywords of some of them.  TRAFFIC_LIMIT= is how many seconds they may take
 #   NATIVE=1          without a VM, where /dev/netmap is
 #
@@ -34,8 +34,13 @@ limit=${LIMIT:-$((5400 + (${#TRAFFIC} > 0 ? TRAFFIC_LIMIT + 900 : 0)))}
 if [ "${1:-}" = --suite ]; then
     # A VM has nobody in it to hide from, and its network cards are in the first namespace.
     if [ "${IN_VM:-}" ]; then ip link set lo up; else isolate "$@"; fi
-    "$ROOT/tests/kernel/suite.sh" "$results"
-    [ -z "$TRAFFIC" ] || "$ROOT/tests/kernel/traffic.sh" "$results"
+    use_python
+    export RESULTS=$results
+    status=0
+    "$PYTHON" -m pytest -q --no-header --no-summary -p no:cacheprovider "$ROOT/tests/kernel" || status=$?
+    # 1: tests failed; 5: there is none of that name.
+    case $status in 0 | 1 | 5) ;; *) exit "$status" ;; esac
+    [ -z "$TRAFFIC" ] || "$PYTHON" "$ROOT/tests/kernel/traffic.py"
     exit
 fi
 
@@ -78,7 +83,7 @@ fi
 
 need_root
 need_rust
-need_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" kmod
+need_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${PYTHON_PACKAGES[@]}" kmod
 [ -z "$TRAFFIC" ] || need_packages "${TEST_PACKAGES[@]}"
 
 # ---- what is tested ----
@@ -92,7 +97,6 @@ cd "$ROOT"
 long kernel-test "tests/kernel/*.rs" cargo test --test kernel --no-run
 KERNEL_TEST=$(sed -n 's/.*Executable tests\/kernel\/main.rs (\(.*\))/\1/p' "$LOGS/kernel-test.log")
 KERNEL_TEST=$(realpath "$KERNEL_TEST")
-PYTHON=$(python3 -c 'import sys; print(sys.executable)')
 rm -rf "$results"
 mkdir -p "$results"
 
@@ -102,7 +106,7 @@ mkdir -p "$results"
 guest() {
     local driver
     printf 'export %s\n' "BUILD=${BUILD@Q}" "PATH=${PATH@Q}" "OVS_TREE=${OVS_TREE@Q}" \
-        "KERNEL_TEST=${KERNEL_TEST@Q}" "PKT_GEN=${PKT_GEN@Q}" "PYTHON=${PYTHON@Q}" "TESTS=${TESTS@Q}" \
+        "KERNEL_TEST=${KERNEL_TEST@Q}" "PKT_GEN=${PKT_GEN@Q}" "TESTS=${TESTS@Q}" \
         "TRAFFIC=${TRAFFIC@Q}" "TRAFFIC_LIMIT=${TRAFFIC_LIMIT@Q}" IN_VM=1
     cat <<END
 dmesg -n 1
@@ -128,7 +132,7 @@ done
 
 if [ "$NATIVE" ]; then
     say "the suite, on this machine's own module"
-    export OVS_TREE KERNEL_TEST PKT_GEN PYTHON TESTS TRAFFIC TRAFFIC_LIMIT
+    export OVS_TREE KERNEL_TEST PKT_GEN TESTS TRAFFIC TRAFFIC_LIMIT
     status=0
     "$0" --suite || status=$?
     echo "$status" >"$results/status"
@@ -149,7 +153,7 @@ else
     # module cannot map a region for it then.
     memory=3G
     [ ${#drivers[@]} -eq 0 ] || memory=2G
-    vm=(--cpus 3 --memory $memory --force-9p "--qemu-opts=$nics")
+    vm=(--cpus 3 --memory "$memory" --force-9p "--qemu-opts=$nics")
     # Where this machine is a VM itself, there may be a /dev/kvm that boots nothing.
     if [ ! -w /dev/kvm ] || ! long kvm "a VM with KVM, to see whether it boots" \
         timeout 40 "$vng" -r "$KERNEL" "${vm[@]}" -- true </dev/null; then

@@ -9,6 +9,7 @@
 . "$(dirname "$0")/lib.sh"
 
 passed=0 failed=0 skipped=0
+# shellcheck disable=SC2016  # expanded when the script ends
 on_exit 'rm -rf "$snapshot"'
 snapshot=$(mktemp -d)
 cd "$ROOT"
@@ -51,6 +52,10 @@ cp include/ovs_netmap.h "$snapshot/" 2>/dev/null || true
 step fmt "cargo fmt --check" cargo fmt --check || true
 step clippy "cargo clippy, warnings denied" cargo clippy --all-targets -- -D warnings || true
 step doc "cargo doc, warnings denied" cargo doc --no-deps --config 'build.rustdocflags=["-Dwarnings"]' || true
+
+for tool in shellcheck ruff codespell; do
+    step "$tool" "$tool" scripts/lint.sh "$tool" || true
+done
 
 # Their seconds here are few; each script takes more.
 fuzz_seconds=${FUZZ_SECONDS:-10}

@@ -4,7 +4,9 @@
 # Removes all that the other scripts made.
 . "$(dirname "$0")/lib.sh"
 
-[ "$BUILD" != / ] && [ "$BUILD" != "$ROOT" ] || die "BUILD=$BUILD: that cannot be removed"
+case $BUILD in
+/ | "$ROOT") die "BUILD=$BUILD: that cannot be removed" ;;
+esac
 rm -rf "$BUILD"
 need_rust
 cd "$ROOT" && cargo clean --quiet

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034  # variables for the scripts that source this
 #
 # What the scripts here share: paths, progress, packages, isolation, and a
 # private ovsdb-server and ovs-vswitchd.  To be sourced, not run.
@@ -152,6 +152,19 @@ RUN_PACKAGES=(iproute2 iputils-ping iperf3 ethtool procps)
 # What tests of OVS's own are skipped without.
 TEST_PACKAGES=(curl lftp net-tools netcat-openbsd python3-pyftpdlib tcpdump wget)
 
+# What tests/netmap_testlib and those who use it import.
+PYTHON_PACKAGES=(python3-pyroute2 python3-pytest python3-scapy)
+
+# use_python: PYTHON, and how it finds tests/netmap_testlib and the OVS tree.
+use_python() {
+    # Debian's, for which the packages are.
+    PYTHON=/usr/bin/python3
+    [ -x "$PYTHON" ] || PYTHON=$(command -v python3) || die "no Python 3"
+    OVS_TREE=$(ovs_tree)
+    export OVS_TREE BUILD
+    export PYTHONPATH=$ROOT/tests PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+}
+
 # ---- isolation ----
 
 # isolate "$@": goes on in network and mount namespaces of its own, so that
@@ -172,6 +185,7 @@ isolate() {
 # ---- trees and a private switch ----
 
 # ovs_tree [SUFFIX]: the directory of the OVS tree that OVS and OVS_DIR select.
+# shellcheck disable=SC2119,SC2120  # its $1 is not that of the script
 ovs_tree() {
     if [ -n "$OVS_DIR" ]; then
         echo "$BUILD/ovs-$(basename "$(realpath "$OVS_DIR")")-dir${1:-}"

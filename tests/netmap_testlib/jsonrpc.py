@@ -8,7 +8,7 @@ everything is slow, as in an emulated VM, an ovs-vsctl or ovs-appctl takes secon
 import json
 import socket
 
-from .process import Failure
+from .process import Failure, wait_until
 
 
 class RpcError(Failure):
@@ -79,6 +79,24 @@ class Database:
             operation["columns"] = list(columns)
         found = self.transact(operation)[0]["rows"]
         return [{name: decode(value) for name, value in row.items()} for row in found]
+
+    def change(self, *operations):
+        """The operations' results, when ovs-vswitchd has done it; ovs-vsctl waits in the same way."""
+        select = {"op": "select", "table": "Open_vSwitch", "where": []}
+        step = {
+            "op": "mutate",
+            "table": "Open_vSwitch",
+            "where": [],
+            "mutations": [["next_cfg", "+=", 1]],
+        }
+        results = self.transact(*operations, step, {**select, "columns": ["next_cfg"]})
+        wanted = results[-1]["rows"][0]["next_cfg"]
+
+        def done():
+            return self.rows("Open_vSwitch", columns=["cur_cfg"])[0]["cur_cfg"] >= wanted
+
+        wait_until(done, 60, "ovs-vswitchd to follow a change of the database", interval=0.005)
+        return results[: len(operations)]
 
     def close(self):
         self.peer.close()

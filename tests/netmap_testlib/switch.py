@@ -173,6 +173,10 @@ class Switch:
         """Runs one of OVS's programs for this switch, and returns what it printed."""
         return run(*command, netns=self.netns, env=self.environment, **options)
 
+    def spawn(self, *command, **options):
+        """Starts one of OVS's programs for this switch, as process.spawn()."""
+        return spawn(*command, netns=self.netns, env=self.environment, **options)
+
     def vsctl(self, *arguments):
         """ovs-vsctl, which waits until ovs-vswitchd has done it."""
         return self.tool("ovs-vsctl", "--timeout=60", *arguments)

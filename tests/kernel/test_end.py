@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""After all other tests: what they left in the kernel."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from netmap_testlib import run
+
+BAD = re.compile(
+    "WARNING|BUG:|Oops|Call Trace|general protection|refcount|lockdep|hung task", re.IGNORECASE
+)
+
+
+def test_module_unloads(switch, region):
+    """Nothing has the module in the end: no mapping, no descriptor, no packet."""
+    switch.stop()
+    region.release()
+    if not os.environ.get("IN_VM") or os.environ.get("TRAFFIC"):
+        pytest.skip("somebody still needs the module")
+    for holder in Path("/sys/module/netmap/holders").iterdir():
+        run("rmmod", holder.name, check=False)
+    run("rmmod", "netmap")
+
+
+def test_kernel_log(kernel_log_start):
+    """No warning of the kernel in the whole run."""
+    log = run("dmesg")
+    assert kernel_log_start in log, "the kernel's log has lost the start of the run"
+    bad = [line for line in log.split(kernel_log_start)[1].splitlines() if BAD.search(line)]
+    assert not bad, bad[0]

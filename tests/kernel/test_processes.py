@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Threads and processes that change, end, and do harm."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from pyroute2 import netns as namespaces
+from rig import Rig, await_same, same
+
+from netmap_testlib import CommandError, Failure, Switch, run, spawn, wait_until
+from netmap_testlib.host import disable_ipv6
+
+
+def test_pmd_cpu_mask_under_traffic(rig):
+    if os.cpu_count() < 2:
+        pytest.skip("one CPU")
+    rig.vale_to_vale()
+    rig.receive("vale1:2")
+    rig.pkt_gen("flood", "-i", "vale0:2", "-f", "tx", "-R", 1000, "-w", 1)
+    for i in range(1, 13):
+        rig.switch.config(pmd_cpu_mask=i % 3 + 1)
+        before = rig.counter("p2", "tx")
+        if not wait_until(lambda before=before: rig.counter("p2", "tx") > before + 200, 15):
+            raise Failure(f"after change {i} of pmd-cpu-mask nothing is forwarded")
+    rig.end_traffic()
+    rig.switch.config(pmd_cpu_mask=None)
+    rig.balanced()
+
+
+def test_kill_9_and_restart(rig):
+    rig.vale_to_vale()
+    rig.relay(500)
+    rig.switch.kill_vswitchd()
+    for device in ("br0", "ovs-netdev"):
+        run("ip", "link", "del", device, check=False)
+    rig.switch.start_vswitchd()
+    wait_until(lambda: len(rig.switch.show().ports) == 2, 30, "both ports to be open again")
+    rig.flow("in_port=1,actions=output:2")
+    same("error of p1", rig.switch.error("p1"), None)
+    rig.relay(1000)
+    rig.balanced()
+
+
+def test_module_unload_under_ports(rig):
+    """The module cannot go while it is in use, and nobody notices the attempt."""
+    rig.vale_to_vale()
+    rig.relay(500)
+    if not Path("/sys/module/netmap/holders").is_dir():
+        pytest.skip("netmap is not a module here")
+    with pytest.raises(CommandError, match="in use"):
+        run("rmmod", "netmap")
+    rig.relay(500)
+    rig.balanced()
+
+
+@pytest.fixture
+def second(rig, region):
+    """A second switch, in a namespace of its own: each has a device "ovs-netdev"."""
+    namespaces.create("s2")
+    disable_ipv6("s2")
+    run("ip", "link", "set", "lo", "up", netns="s2")
+    config = {"netmap-engine": "kernel"}
+    with Switch(rig.switch.dir.parent / "second", netns="s2", other_config=config) as switch:
+        second = Rig(switch)
+        yield second
+        print(switch.ctl("netmap/show"), *switch.log_lines()[-20:], sep="\n")
+        second.end_traffic()
+    namespaces.remove("s2")
+
+
+@pytest.fixture
+def fresh_region(region):
+    """What a test leaves in region 1 is lost until all have left it."""
+    yield region
+    region.release()
+
+
+def test_scribbler_in_a_region_of_two_switches(fresh_region, rig, second, note):
+    """Two switches in region 1, and somebody who writes rubbish into the rings of a port of the first
+    one.  The first survives and counts it; the second one loses nothing."""
+    rig.bridge()
+    rig.port("p1", 1, "vale0:1@1")
+    rig.port("p2", 2, "vale1:1@1")
+    rig.port("victim", 3, "vale6:victim@1")
+    rig.flow("in_port=1,actions=output:2")
+    rig.flow("in_port=3,actions=output:2,output:3")
+    second.bridge()
+    second.port("p1", 1, "vale2:1@1")
+    second.port("p2", 2, "vale3:1@1")
+    second.flow("in_port=1,actions=output:2")
+    rig.relay(300)
+    second.relay(300, "vale2:2", "vale3:2")
+
+    rig.pkt_gen("flood", "-i", "vale6:2", "-f", "tx", "-R", 500, "-w", 1)
+    log = rig.switch.dir / "scribble.out"
+    scribbler = spawn(
+        sys.executable, "-m", "netmap_testlib.scribble", 1, "vale6:victim", 40, log=log
+    )
+    wait_until(lambda: "Ready" in log.read_text(), 60, lambda: f"the scribbler: {log.read_text()}")
+    second.relay(500, "vale2:2", "vale3:2")
+    same(f"status of the scribbler, which said {log.read_text()}", scribbler.wait(), 0)
+    rig.end_traffic()
+    assert rig.switch.alive, "the switch has died"
+    assert second.switch.alive, "the second switch has died"
+    note(log.read_text().split("\n", 1)[1].strip())
+    show = rig.switch.show()
+    bad = sum(
+        count
+        for port, name, count in show.counts()
+        if port == "victim" and name in ("bad_index", "bad_length", "bad_ring")
+    )
+    assert bad > 0, "nothing bad was counted"
+    note(f"{bad} counted as bad")
+    # The rubbish may have named a buffer in a ring of p1's: the victim has it now, and p1 counts that.
+    rig.send("vale0:2", 300)
+    await_same(
+        "packets and bad indices of p1",
+        600,
+        lambda: sum(rig.queue("p1", "rxq", name) for name in ("packets", "bad_index")),
+    )
+    note(f"{rig.queue('p1', 'rxq', 'bad_index')} of them at p1")
+
+    # What the module finds in the rings of the victim when it closes is lost until all leave the
+    # region.
+    rig.switch.del_port("victim")
+    second.switch.vsctl("del-br", "br0")
+    rig.switch.vsctl("del-br", "br0")
+    fresh_region.release()
+    wait_until(rig.empty, 10, lambda: f"something is left: {rig.switch.show().data}")
+    fresh_region.hold()
+    rig.bridge()
+    rig.port("p1", 1, "vale0:1@1")
+    rig.port("p2", 2, "vale1:1@1")
+    rig.flow("in_port=1,actions=output:2")
+    rig.relay(300)
+    rig.balanced()
