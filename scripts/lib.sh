@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash disable=SC2034  # variables for the scripts that source this
 #
-# What the scripts here share: paths, progress, packages, isolation, and a
-# private ovsdb-server and ovs-vswitchd.  To be sourced, not run.
+# What the scripts here share: paths, progress, packages, and isolation.  To be
+# sourced, not run.
 
 set -euo pipefail
 export LC_ALL=C
@@ -79,16 +79,6 @@ trap run_exit_commands EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 trap 'exit 129' HUP
-
-# wait_until SECONDS COMMAND...: polls until COMMAND succeeds.
-wait_until() {
-    local end=$((SECONDS + $1))
-    shift
-    until "$@"; do
-        [ "$SECONDS" -lt "$end" ] || return 1
-        sleep 0.1
-    done
-}
 
 # ---- what the machine must have ----
 
@@ -182,7 +172,7 @@ isolate() {
     ip link set lo up
 }
 
-# ---- trees and a private switch ----
+# ---- trees ----
 
 # ovs_tree [SUFFIX]: the directory of the OVS tree that OVS and OVS_DIR select.
 # shellcheck disable=SC2119,SC2120  # its $1 is not that of the script
@@ -192,70 +182,4 @@ ovs_tree() {
     else
         echo "$BUILD/ovs-$OVS${1:-}"
     fi
-}
-
-# use_tree TREE: its programs first in PATH.
-use_tree() {
-    PATH=$1/utilities:$1/ovsdb:$1/vswitchd:$PATH
-    export OVS_PKGDATADIR=$1/vswitchd
-}
-
-# switch_start RUNDIR [VSCTL-INIT...] starts ovsdb-server and ovs-vswitchd with
-# everything they read and write in RUNDIR.  VSWITCHD may name the binary (and
-# what stands before it).  Both die with this script, whatever kills it.
-VSWITCHD=(ovs-vswitchd)
-switch_start() {
-    local dir=$1
-    shift
-    rm -rf "$dir"
-    mkdir -p "$dir"
-    export OVS_RUNDIR=$dir OVS_LOGDIR=$dir OVS_DBDIR=$dir OVS_SYSCONFDIR=$dir
-    ovsdb-tool create "$dir/conf.db" "$OVS_PKGDATADIR/vswitch.ovsschema"
-    setpriv --pdeathsig TERM -- ovsdb-server "$dir/conf.db" \
-        --remote="punix:$dir/db.sock" --unixctl="$dir/ovsdb-server.ctl" \
-        --pidfile="$dir/ovsdb-server.pid" --log-file="$dir/ovsdb-server.log" \
-        -vconsole:off </dev/null >"$dir/ovsdb-server.out" 2>&1 &
-    OVSDB_PID=$!
-    wait_until 10 test -S "$dir/db.sock" || die "ovsdb-server did not start, see $dir/ovsdb-server.log"
-    ovs-vsctl --timeout=10 --no-wait init -- "$@"
-    # KILL, as it may be stopped: its devices go with the namespace.
-    setpriv --pdeathsig KILL -- "${VSWITCHD[@]}" "unix:$dir/db.sock" \
-        --unixctl="$dir/ovs-vswitchd.ctl" --pidfile="$dir/ovs-vswitchd.pid" \
-        --log-file="$dir/ovs-vswitchd.log" -vconsole:off \
-        </dev/null >"$dir/ovs-vswitchd.out" 2>&1 &
-    VSWITCHD_PID=$!
-    wait_until 30 switch_is_up || {
-        tail -n 20 "$dir/ovs-vswitchd.log" "$dir/ovs-vswitchd.out" >&2
-        die "ovs-vswitchd did not start"
-    }
-}
-
-switch_is_up() {
-    kill -0 "$VSWITCHD_PID" 2>/dev/null || die "ovs-vswitchd ended at once, see $OVS_RUNDIR/ovs-vswitchd.log"
-    [ -S "$OVS_RUNDIR/ovs-vswitchd.ctl" ] && ovs-vsctl --timeout=5 -- get Open_vSwitch . cur_cfg >/dev/null 2>&1
-}
-
-# The names are those of the daemons' unixctl sockets, so that no daemon of
-# the machine's own is ever addressed.
-switch_ctl() { ovs-appctl --timeout=20 -t "$OVS_RUNDIR/ovs-vswitchd.ctl" "$@"; }
-
-switch_stop() {
-    if [ -n "${VSWITCHD_PID:-}" ]; then
-        switch_ctl exit --cleanup >/dev/null 2>&1
-        end_process "$VSWITCHD_PID"
-        VSWITCHD_PID=
-    fi
-    if [ -n "${OVSDB_PID:-}" ]; then
-        ovs-appctl --timeout=10 -t "$OVS_RUNDIR/ovsdb-server.ctl" exit >/dev/null 2>&1
-        end_process "$OVSDB_PID"
-        OVSDB_PID=
-    fi
-    return 0
-}
-
-# end_process PID: a child of ours that was asked to end gets five seconds.
-end_process() {
-    wait_until 5 eval "! kill -0 $1 2>/dev/null" || kill -KILL "$1" 2>/dev/null
-    wait "$1" 2>/dev/null
-    return 0
 }
