@@ -8,7 +8,9 @@ use std::cell::UnsafeCell;
 
 use parking_lot::Mutex;
 
-/// A value behind that promise.
+/// A value behind that promise. On cache lines of its own (two, as processors fetch them in pairs):
+/// its neighbour is another thread's.
+#[repr(align(128))]
 pub struct Exclusive<T> {
     value: UnsafeCell<T>,
     lock: Mutex<()>,
@@ -51,5 +53,17 @@ impl<T> Exclusive<T> {
         let _held = self.lock.lock();
         // SAFETY: the lock keeps the others in `with_lock` out, the caller promises the rest.
         work(unsafe { &mut *self.value.get() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_share_no_cache_line() {
+        let queues = [Exclusive::new(0_u8), Exclusive::new(0)];
+        let at = queues.each_ref().map(|queue| queue.value.get() as usize);
+        assert_ne!(at[0] / 128, at[1] / 128);
     }
 }

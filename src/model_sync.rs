@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the threads of a pool meet at: `parking_lot`'s lock and std's thread-local storage.
+//! What the threads of a pool meet at: `parking_lot`'s lock, the table of who holds a buffer, and std's
+//! thread-local storage.
 //!
 //! With `--cfg shuttle` they are those of [shuttle](https://docs.rs/shuttle), which runs the models
 //! in `tests/models.rs` through many interleavings of their threads, and can repeat one that fails.
@@ -8,6 +9,8 @@
 
 #[cfg(not(shuttle))]
 pub use parking_lot::Mutex;
+#[cfg(not(shuttle))]
+pub use std::sync::atomic::AtomicU16;
 #[cfg(not(shuttle))]
 pub use std::thread_local;
 
@@ -32,7 +35,7 @@ macro_rules! per_run {
 
 pub(crate) use per_run;
 #[cfg(shuttle)]
-pub use {model::Mutex, shuttle::thread_local};
+pub use {model::Mutex, shuttle::sync::atomic::AtomicU16, shuttle::thread_local};
 
 #[cfg(shuttle)]
 mod model {

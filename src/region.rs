@@ -13,11 +13,12 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
 use crate::index::{BufIdx, OwnedBuf, Owner};
+use crate::model_sync::AtomicU16;
 
 /// What keeps a region's memory mapped. Dropping it unmaps the region.
 pub trait Backing: Send + Sync {
@@ -106,6 +107,13 @@ impl Region {
         self.buf_size
     }
 
+    /// Bytes of each buffer that a frame may lie in: OVS counts them with 16 bits, and netmap's largest
+    /// buffers have one byte more.
+    #[inline]
+    pub fn frame_room(&self) -> u16 {
+        self.buf_size.min(u16::MAX.into()) as u16
+    }
+
     /// Number of buffers, the two that are never used included.
     pub fn n_bufs(&self) -> u32 {
         self.owners.len() as u32
@@ -148,13 +156,33 @@ impl Region {
     ///
     /// This is the check that keeps a scribbled index from being in two places: a buffer that a
     /// packet has, or that lies in another port's rings, is refused like one that does not exist.
+    ///
+    /// What is outside may stand in two rings at once, as others write those too, and two threads may
+    /// claim it: a compare-exchange decides who gets it. The rings of a port of ours are this process's
+    /// own memory: an index that the port owns is in one slot of one of them, where one thread finds
+    /// it, so that a load and a store will do. (What a test scribbles there, it does on one thread.)
     #[inline]
     pub fn claim(&self, idx: BufIdx, from: Owner) -> Option<OwnedBuf> {
-        let entry = self.owners.get(idx.0 as usize)?;
-        if entry.load(Ordering::Relaxed) != from.0 {
-            return None;
+        match from {
+            Owner::OUTSIDE => self.claim_from::<true>(idx, from),
+            _ => self.claim_from::<false>(idx, from),
         }
-        entry.store(Owner::PACKET.0, Ordering::Relaxed);
+    }
+
+    /// [`Region::claim`] where it is known before whether `from` is [`Owner::OUTSIDE`].
+    #[inline]
+    pub fn claim_from<const OUTSIDE: bool>(&self, idx: BufIdx, from: Owner) -> Option<OwnedBuf> {
+        debug_assert!(OUTSIDE == (from == Owner::OUTSIDE));
+        let (entry, to) = (self.owners.get(idx.0 as usize)?, Owner::PACKET.0);
+        if OUTSIDE {
+            let (was, order) = (Owner::OUTSIDE.0, Ordering::Relaxed);
+            entry.compare_exchange(was, to, order, order).ok()?;
+        } else {
+            if entry.load(Ordering::Relaxed) != from.0 {
+                return None;
+            }
+            entry.store(to, Ordering::Relaxed);
+        }
         Some(OwnedBuf(idx))
     }
 

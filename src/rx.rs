@@ -12,7 +12,7 @@ use crate::burst::{ReadyPacket, RxBurst};
 use crate::clock;
 use crate::counters::RxCounters;
 use crate::engine::SyncedRing;
-use crate::index::{BufIdx, OwnedBuf};
+use crate::index::{BufIdx, OwnedBuf, Owner};
 use crate::logger::RateLimit;
 use crate::pool::{Frame, Pool};
 use crate::region::Region;
@@ -32,6 +32,8 @@ pub struct RxQueue {
     pool: Arc<Pool>,
 }
 
+/// On lines of its own, as the thread that has it writes it in each poll.
+#[repr(align(128))]
 struct RxRing {
     synced: SyncedRing,
     throttle: Throttle,
@@ -88,8 +90,8 @@ impl RxRing {
     /// frame, or makes no sense, which the other side sets right in a sync - syncs and tries again.
     #[inline]
     fn recv(&mut self, burst: &mut RxBurst<'_>) {
-        if self.drain(burst) == 0 && self.rxsync() {
-            self.drain(burst);
+        if self.drain(burst) == 0 && self.rxsync() && self.drain(burst) == 0 {
+            idle(burst.pool());
         }
     }
 
@@ -121,6 +123,12 @@ impl RxRing {
     }
 }
 
+/// A thread without work must not keep what others lack.
+#[cold]
+fn idle(pool: &Pool) {
+    pool.trim_cache();
+}
+
 /// Takes frames out of the slots of `batch`, as many as there are packets and room in `burst`.
 /// Out of line, as `drain` is inlined twice.
 #[inline(never)]
@@ -136,7 +144,11 @@ fn take(mut batch: Batch<'_>, burst: &mut RxBurst<'_>, counters: &RxCounters) ->
             break;
         }
         let slots = batch.contiguous(ready);
-        let simple = take_simple(slots, batch.ring(), region, burst.ready(), &mut bytes);
+        let (ring, packets) = (batch.ring(), burst.ready());
+        let simple = match ring.owner() {
+            Owner::OUTSIDE => take_simple::<true>(slots, ring, region, packets, &mut bytes),
+            _ => take_simple::<false>(slots, ring, region, packets, &mut bytes),
+        };
         let stopped = simple < slots.len();
         batch.skip(simple as u32);
         burst.give(simple);
@@ -169,9 +181,10 @@ fn take(mut batch: Batch<'_>, burst: &mut RxBurst<'_>, counters: &RxCounters) ->
 }
 
 /// Takes the frames in the cells of `slots`, up to the first that is not simply one good slot. Returns
-/// how many. There must be one of `packets` for each slot.
+/// how many. There must be one of `packets` for each slot. `OUTSIDE` tells whether [`Owner::OUTSIDE`] has
+/// the slots' buffers.
 #[inline]
-fn take_simple<'p>(
+fn take_simple<'p, const OUTSIDE: bool>(
     slots: &[SlotCell],
     ring: &Ring,
     region: &Region,
@@ -182,14 +195,14 @@ fn take_simple<'p>(
     for (cell, packet) in slots.iter().zip(packets) {
         let slot = cell.read();
         let part = Part::in_slot(&slot, ring);
-        let Some(room) = (region.buf_size() as u64).checked_sub(part.offset) else {
+        let Some(room) = u64::from(region.frame_room()).checked_sub(part.offset) else {
             break;
         };
         // A length of 0 wraps around, and is too long then.
         if part.len.wrapping_sub(1) >= room || slot.flags & NS_MOREFRAG != 0 {
             break;
         }
-        let Some(buf) = region.claim(BufIdx(slot.buf_idx), ring.owner()) else {
+        let Some(buf) = region.claim_from::<OUTSIDE>(BufIdx(slot.buf_idx), ring.owner()) else {
             break;
         };
         cell.write_first(exchange(slot, part, buf, region, ring, packet));
@@ -212,7 +225,7 @@ fn exchange(
 ) -> Slot {
     let frame = Frame {
         base: region.base_of(&buf).as_ptr(),
-        allocated: region.buf_size() as u16,
+        allocated: region.frame_room(),
         data_ofs: part.offset as u16,
         size: part.len as u32,
     };
@@ -240,7 +253,7 @@ enum SlowPath {
 #[cold]
 fn slow_path(batch: &Batch<'_>, region: &Region, counters: &RxCounters) -> SlowPath {
     let ring = batch.ring();
-    let buf_size = region.buf_size() as u64;
+    let room = u64::from(region.frame_room());
     let slot = batch.slot(0);
     let part = Part::in_slot(&slot, ring);
     let mut whole = part;
@@ -251,13 +264,13 @@ fn slow_path(batch: &Batch<'_>, region: &Region, counters: &RxCounters) -> SlowP
         }
     }
     // A first slot may be empty when more follow: netmap's e1000 does that when its ring starts.
-    let fault = if whole.len == 0 || part.end() > buf_size {
+    let fault = if whole.len == 0 || part.end() > room {
         &counters.bad_length
-    } else if whole.end() > buf_size || whole.slots > MAX_FRAGS {
+    } else if whole.end() > room || whole.slots > MAX_FRAGS {
         TOO_LONG.log(
             log::Level::Warn,
             format_args!(
-                "a frame in {} slots is longer than a buffer, which has {buf_size} bytes: dropped; \
+                "a frame in {} slots is longer than a buffer, which has {room} bytes: dropped; \
                  larger buffers (other_config:netmap-buf-size, or netmap's buf_size) or a smaller \
                  MTU avoid that",
                 whole.slots

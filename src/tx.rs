@@ -10,7 +10,7 @@ use netmap_sys::netmap::NS_BUF_CHANGED;
 use crate::burst::{Candidate, TxBurst};
 use crate::counters::TxCounters;
 use crate::engine::{HEADROOM, SyncedRing};
-use crate::index::BufIdx;
+use crate::index::{BufIdx, Owner};
 use crate::pool::{Frame, Pool};
 use crate::region::{RawBytes, Region};
 use crate::ring::{Batch, Ring, Slot, SlotCell};
@@ -133,13 +133,11 @@ impl Burst<'_> {
         loop {
             let slots = batch.contiguous(self.packets.left());
             let packets = self.packets.rest(self.pool.id());
-            let (swapped, bytes) = swap_slots(
-                slots,
-                packets,
-                batch.ring(),
-                self.pool.region(),
-                self.max_frame,
-            );
+            let (ring, region) = (batch.ring(), self.pool.region());
+            let (swapped, bytes) = match ring.owner() {
+                Owner::OUTSIDE => swap_slots::<true>(slots, packets, ring, region, self.max_frame),
+                _ => swap_slots::<false>(slots, packets, ring, region, self.max_frame),
+            };
             self.packets.taken(swapped);
             self.swapped += swapped;
             self.bytes += bytes;
@@ -163,14 +161,18 @@ impl Burst<'_> {
             self.packets.dismiss(self.pool);
             return;
         }
-        if !region.is_held_by(idx, batch.ring().owner()) {
+        // Held while it is written: if its index stands in another ring, too, nobody takes it there.
+        let owner = batch.ring().owner();
+        let Some(buf) = region.claim(idx, owner) else {
             self.counters.bad_index.add(1);
             // Nothing of what the slot held before may go out; the frame goes into the next one.
             batch.pass(Slot { len: 0, ..slot });
             return;
-        }
+        };
         let offset = room_before(batch, region, data.len());
-        if region.write(idx, offset, data) {
+        let written = region.write(buf.idx(), offset, data);
+        region.release(buf, owner);
+        if written {
             let full = Slot {
                 len: data.len() as u16,
                 flags: 0,
@@ -211,8 +213,9 @@ impl Burst<'_> {
 
 /// Puts `packets` into the cells of `slots`, one by one, up to the first that is not swappable or whose
 /// frame the port does not take as it lies in its buffer. Returns how many, and the bytes of their frames.
+/// `OUTSIDE` tells whether [`Owner::OUTSIDE`] has the slots' buffers.
 #[inline]
-fn swap_slots<'p>(
+fn swap_slots<'p, const OUTSIDE: bool>(
     slots: &[SlotCell],
     packets: impl Iterator<Item = Candidate<'p>>,
     ring: &Ring,
@@ -233,7 +236,7 @@ fn swap_slots<'p>(
             break;
         }
         let slot = cell.read();
-        let Some(buf) = region.claim(BufIdx(slot.buf_idx), ring.owner()) else {
+        let Some(buf) = region.claim_from::<OUTSIDE>(BufIdx(slot.buf_idx), ring.owner()) else {
             break;
         };
         let old = packet.take(buf);

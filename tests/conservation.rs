@@ -275,6 +275,42 @@ fn forward_and_swap(port: &Port, i: usize, mailbox: &Mutex<Vec<Packets>>) {
     }
 }
 
+/// netmap's largest buffers have a byte more than OVS can count: a packet has room for headers in front
+/// and behind all the same, and no frame reaches the last byte.
+#[test]
+#[allow(unsafe_code)]
+fn the_largest_buffers() {
+    let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
+    let name = "null:7".parse().unwrap();
+    let request = OpenRequest {
+        name: &name,
+        rings: 1,
+        extra_bufs: 64,
+        region_bufs: 256,
+        buf_size: 65536,
+        null_source: None,
+    };
+    let mut opened = engine::open(config::EngineChoice::Userspace, &request).unwrap();
+    let pool = pool::Pool::of(&opened.region, fake_ovs::layout()).unwrap();
+    let brought = opened.extra.len();
+    pool.port_opened(std::mem::take(&mut opened.extra));
+    let mut rx = ovs_netmap::rx::RxQueue::new(std::sync::Arc::clone(&pool));
+    let synced = opened.rings[0].rx.take().unwrap();
+    let counters = rx.add_ring(synced, &ovs_netmap::throttle::Interval::new(0));
+    let packets = fake_ovs::recv(&mut rx, 32);
+    assert_eq!(packets.len(), 32);
+    for &packet in &packets {
+        let frame = fake_ovs::frame_of(packet);
+        assert_eq!(frame.allocated, 65535);
+        assert!(frame.data_ofs >= 256 && frame.size == 64);
+    }
+    free(Packets(packets));
+    assert_eq!(counters.packets.get(), 32);
+    drop((rx, opened.rings));
+    opened.port.close(pool.port_closed(brought));
+    pool.retire();
+}
+
 /// A resize moves the data to malloc memory: such a packet is copied on send, and comes back whole.
 #[test]
 #[allow(unsafe_code)]

@@ -36,7 +36,7 @@ const DEPTH: usize = 3;
 const BUF_SIZE: usize = 64;
 
 /// More runs than the smaller models have interleavings.
-const ALL: usize = 200_000;
+const ALL: usize = 500_000;
 
 fn config() -> Config {
     let mut config = Config::new();
@@ -530,6 +530,78 @@ fn take_its_place() {
     new_kernel.assert_gone();
 }
 
+/// One thread has cached everything and polls a queue with nothing in it; others want packets, and
+/// free them one by one. Each of them gets some, whatever the order, and all are back in the end.
+fn nobody_starves() {
+    let (region, kernel) = region(5);
+    let port = Port::open(&region, &kernel, 0, 5);
+    drop(region);
+    let waiting = Arc::new(AtomicUsize::new(2));
+    let (cached, ready) = mpsc::channel();
+    let mut idle = port.user();
+    let hoarder = {
+        let waiting = Arc::clone(&waiting);
+        thread::spawn(move || {
+            idle.pool.attach_thread();
+            idle.take(4);
+            idle.free(usize::MAX);
+            cached.send(()).unwrap();
+            while waiting.load(Ordering::Relaxed) > 0 {
+                idle.pool.trim_cache();
+                thread::yield_now();
+            }
+        })
+    };
+    ready.recv().unwrap();
+    let others = [(); 2].map(|()| {
+        let (mut user, waiting) = (port.user(), Arc::clone(&waiting));
+        thread::spawn(move || {
+            user.pool.attach_thread();
+            for _ in 0..2 {
+                while user.take(2) == 0 {
+                    thread::yield_now();
+                }
+                user.free(1);
+                user.free(usize::MAX);
+            }
+            waiting.fetch_sub(1, Ordering::Relaxed);
+            // Keeps its cache until all have had some.
+            while waiting.load(Ordering::Relaxed) > 0 {
+                user.pool.trim_cache();
+                thread::yield_now();
+            }
+        })
+    });
+    hoarder.join().unwrap();
+    for thread in others {
+        thread.join().unwrap();
+    }
+    assert_all_back(&port, 5);
+    port.close();
+    kernel.assert_gone();
+}
+
+/// The same index stands in two rings, whose threads find it at the same time: one of them gets it,
+/// and gives another buffer for it.
+fn claim_once() {
+    let (region, kernel) = region(3);
+    let threads = [1, 2].map(|mine| {
+        let region = Arc::clone(&region);
+        thread::spawn(move || {
+            let mine = region.claim(BufIdx(BufIdx::FIRST_VALID + mine), Owner::OUTSIDE);
+            let claimed = region.claim(BufIdx(BufIdx::FIRST_VALID), Owner::OUTSIDE);
+            if claimed.is_some() {
+                region.release(mine.expect("nobody else's"), Owner::OUTSIDE);
+            }
+            claimed.is_some()
+        })
+    });
+    let got = threads.map(|thread| thread.join().unwrap());
+    assert_eq!(got.iter().filter(|&&got| got).count(), 1, "{got:?}");
+    assert_eq!(region.owned_by(Owner::PACKET).len(), 2);
+    drop((region, kernel));
+}
+
 macro_rules! models {
     ($($test:ident => $how:ident $model:ident,)*) => {
         $(
@@ -549,5 +621,7 @@ models! {
     a_small_region_drains => exhaust drain_small,
     a_region_owes_buffers => explore owe,
     a_region_is_joined_while_it_drains => exhaust join_while_draining,
+    an_index_in_two_rings_is_claimed_once => exhaust claim_once,
+    no_thread_starves => explore nobody_starves,
     a_region_takes_the_place_of_another => explore take_its_place,
 }

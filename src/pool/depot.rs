@@ -13,6 +13,12 @@
 //! 4. Threads without a cache take and put single packets through `loose`, the depot's only
 //!    magazine that is neither full nor empty.
 //!
+//! 5. When a thread finds fewer packets in the depot than it wants, the depot has run dry: from then
+//!    on all caches together keep at most half of the packets, each the same part, in `loaded` alone.
+//!    What a cache has above that goes to the depot when its thread next puts packets back, or polls
+//!    and finds nothing. So no thread starves because of what others keep. (The paper has a working
+//!    set for the depot; here the caches are what is large.) It ends when packets or caches are added.
+//!
 //! No magazine is ever made under the lock: there are as many as all packets fill, one for `loose`,
 //! and two for each cache. A thread with a full magazine to give then always finds an empty one: if
 //! there were none, the full ones alone would hold more packets than there are.
@@ -42,9 +48,20 @@ impl Magazine {
     }
 
     fn is_full(&self) -> bool {
-        // Made with this capacity: `push` needs no check of its own then.
-        self.0.len() == self.0.capacity()
+        self.0.len() >= MAGAZINE
     }
+}
+
+/// What a thread and the depot tell each other about the thread's cache. On lines of its own: the
+/// thread writes it with every burst.
+#[derive(Debug)]
+#[repr(align(128))]
+struct CacheState {
+    /// Packets in the cache, for `netmap/show`; the thread writes it.
+    fill: AtomicUsize,
+    /// Packets that `loaded` may have; the depot writes it. Less than [`MAGAZINE`] after the depot ran
+    /// dry, and `previous` is not used then.
+    limit: AtomicUsize,
 }
 
 /// What the lock of a pool protects.
@@ -61,8 +78,10 @@ pub struct Depot {
     total: usize,
     /// Magazines that exist, in threads too.
     magazines: usize,
-    /// Fill of each thread's cache, for `netmap/show`.
-    caches: Vec<Arc<AtomicUsize>>,
+    /// Each thread's cache.
+    caches: Vec<Arc<CacheState>>,
+    /// A thread wanted more packets than there were, since packets or caches were added last.
+    dry: bool,
     /// Open ports.
     pub ports: usize,
     /// Buffers that closed ports brought and that were in flight then.
@@ -83,7 +102,7 @@ impl Depot {
 
     /// Packets in caches of threads.
     pub fn cached(&self) -> usize {
-        let fill = |cache: &Arc<AtomicUsize>| cache.load(Ordering::Relaxed);
+        let fill = |cache: &Arc<CacheState>| cache.fill.load(Ordering::Relaxed);
         self.caches.iter().map(fill).sum()
     }
 
@@ -111,6 +130,7 @@ impl Depot {
     /// Makes packets of spares and `bufs`. There must be spares enough.
     pub fn add(&mut self, bufs: Vec<OwnedBuf>) {
         self.total += bufs.len();
+        self.set_dry(false);
         self.make_magazines(self.total.div_ceil(MAGAZINE) + 1 + 2 * self.caches.len());
         for buf in bufs {
             let mut packet = self.spares.pop().expect("a spare for each buffer");
@@ -130,7 +150,21 @@ impl Depot {
             self.spares.push(packet);
         }
         self.total -= bufs.len();
+        self.set_dry(self.dry);
         bufs
+    }
+
+    /// Step 5: tells all caches what they may keep.
+    fn set_dry(&mut self, dry: bool) {
+        self.dry = dry;
+        let share = self.total / (2 * self.caches.len().max(1));
+        let limit = match dry && share < 2 * MAGAZINE {
+            true => share.min(MAGAZINE - 1),
+            false => MAGAZINE,
+        };
+        for cache in &self.caches {
+            cache.limit.store(limit, Ordering::Relaxed);
+        }
     }
 
     /// Step 4: one packet out.
@@ -153,13 +187,17 @@ impl Depot {
         self.loose.push(packet);
     }
 
-    /// Counts a new cache in, two magazines included, and gives it the place to note its fill.
-    fn register_cache(&mut self) -> Arc<AtomicUsize> {
-        let fill = Arc::new(AtomicUsize::new(0));
-        self.caches.push(Arc::clone(&fill));
+    /// Counts a new cache in, two magazines included.
+    fn register_cache(&mut self) -> Arc<CacheState> {
+        let state = Arc::new(CacheState {
+            fill: AtomicUsize::new(0),
+            limit: AtomicUsize::new(MAGAZINE),
+        });
+        self.caches.push(Arc::clone(&state));
         self.magazines += 2;
         self.reserve();
-        fill
+        self.set_dry(false);
+        state
     }
 
     /// Takes all packets of a cache that is about to go.
@@ -169,8 +207,10 @@ impl Depot {
                 self.put(packet);
             }
         }
-        self.caches.retain(|fill| !Arc::ptr_eq(fill, &cache.fill));
+        self.caches
+            .retain(|state| !Arc::ptr_eq(state, &cache.state));
         self.magazines -= 2;
+        self.set_dry(self.dry);
     }
 
     /// Brings the number of magazines up to `n`, so that no `Vec` here grows later.
@@ -191,6 +231,22 @@ impl Depot {
         self.empty.reserve(self.magazines);
     }
 
+    /// Packets for the empty `magazine` of a thread that wants `wanted`, whose limit is `limit`.
+    fn refill(&mut self, magazine: &mut Magazine, wanted: usize, limit: usize) {
+        if limit < MAGAZINE {
+            while magazine.0.len() < wanted.min(MAGAZINE)
+                && let Some(packet) = self.take()
+            {
+                magazine.0.push(packet);
+            }
+        } else {
+            self.exchange_empty(magazine);
+        }
+        if magazine.0.len() < wanted && !self.dry {
+            self.set_dry(true);
+        }
+    }
+
     /// Step 3: an empty magazine for a full one, or for whatever there is.
     fn exchange_empty(&mut self, magazine: &mut Magazine) {
         if let Some(full) = self.full.pop() {
@@ -207,25 +263,27 @@ impl Depot {
     }
 }
 
-/// The packets that a thread keeps for itself: steps 1 to 3.
+/// The packets that a thread keeps for itself: steps 1 to 3, and 5.
 pub struct Cache {
     pool_id: u64,
+    pool_slot: usize,
     loaded: Magazine,
     previous: Magazine,
-    fill: Arc<AtomicUsize>,
+    state: Arc<CacheState>,
     /// Weak, so that an empty cache does not keep a region mapped: a pool that has packets in a
     /// cache is not idle, so it is alive.
     depot: Weak<Mutex<Depot>>,
 }
 
 impl Cache {
-    /// A cache of the pool `pool_id`, whose depot is `depot`.
-    pub fn new(pool_id: u64, depot: &Arc<Mutex<Depot>>) -> Cache {
+    /// A cache of the pool `pool_id` in `pool_slot`, whose depot is `depot`.
+    pub fn new(pool_id: u64, pool_slot: usize, depot: &Arc<Mutex<Depot>>) -> Cache {
         Cache {
             pool_id,
+            pool_slot,
             loaded: Magazine::new(),
             previous: Magazine::new(),
-            fill: depot.lock().register_cache(),
+            state: depot.lock().register_cache(),
             depot: Arc::downgrade(depot),
         }
     }
@@ -242,7 +300,7 @@ impl Cache {
         let mut taken = 0;
         loop {
             taken += move_last(&mut self.loaded.0, &mut room[taken..]);
-            if taken == room.len() || !self.reload() {
+            if taken == room.len() || !self.reload(room.len() - taken) {
                 break taken;
             }
         }
@@ -251,43 +309,83 @@ impl Cache {
     /// Puts packets back.
     #[inline]
     pub fn put(&mut self, packets: PacketSlice<'_>) {
-        if packets.len() <= MAGAZINE - self.loaded.0.len() {
+        if self.loaded.0.len() + packets.len() <= self.limit() {
             packets.append_to(&mut self.loaded.0);
         } else {
-            packets.for_each(|packet| self.push(packet));
+            self.put_beyond(packets);
         }
     }
 
     /// Puts a packet back.
     #[inline]
     pub fn push(&mut self, packet: Packet) {
-        if self.loaded.is_full() {
-            self.make_room();
+        if self.loaded.0.len() < self.limit() {
+            self.loaded.0.push(packet);
+        } else {
+            self.push_beyond(packet);
         }
-        self.loaded.0.push(packet);
+    }
+
+    /// Gives the depot what is above the limit; for a thread that may put nothing back for long.
+    #[inline]
+    pub fn trim(&mut self) {
+        let limit = self.limit();
+        if limit < MAGAZINE && self.fill() > limit {
+            self.give_beyond(limit, std::iter::empty());
+            self.publish_fill();
+        }
     }
 
     /// Tells `netmap/show` how many packets are here; once a burst.
     #[inline]
     pub fn publish_fill(&self) {
-        let fill = self.loaded.0.len() + self.previous.0.len();
-        self.fill.store(fill, Ordering::Relaxed);
+        self.state.fill.store(self.fill(), Ordering::Relaxed);
     }
 
-    /// Steps 2 and 3, with `loaded` empty. False if it still is: the pool has no more packets.
+    #[inline]
+    fn fill(&self) -> usize {
+        self.loaded.0.len() + self.previous.0.len()
+    }
+
+    #[inline]
+    fn limit(&self) -> usize {
+        self.state.limit.load(Ordering::Relaxed)
+    }
+
+    /// Steps 2 and 3, with `loaded` empty, for `wanted` packets. False if it still is: the pool has no
+    /// more packets.
     #[cold]
-    fn reload(&mut self) -> bool {
+    fn reload(&mut self, wanted: usize) -> bool {
         if self.previous.is_empty()
             && let Some(depot) = self.depot.upgrade()
         {
-            depot.lock().exchange_empty(&mut self.previous);
+            let limit = self.limit();
+            depot.lock().refill(&mut self.previous, wanted, limit);
         }
         std::mem::swap(&mut self.loaded, &mut self.previous);
         !self.loaded.is_empty()
     }
 
+    /// [`Cache::put`] of more than `loaded` may have.
+    #[inline(never)]
+    fn put_beyond(&mut self, packets: PacketSlice<'_>) {
+        let limit = self.limit();
+        if limit < MAGAZINE {
+            self.give_beyond(limit, packets);
+        } else {
+            packets.for_each(|packet| self.push(packet));
+        }
+    }
+
+    /// [`Cache::push`] of one more than `loaded` may have.
     #[cold]
-    fn make_room(&mut self) {
+    fn push_beyond(&mut self, packet: Packet) {
+        let limit = self.limit();
+        if limit < MAGAZINE {
+            // Half of the room is free then, so that the next few packets need no lock.
+            self.give_beyond(limit / 2, std::iter::once(packet));
+            return;
+        }
         // `previous` is either full or empty: whatever `exchange_empty` brought is loaded at once.
         if self.previous.is_full()
             && let Some(depot) = self.depot.upgrade()
@@ -295,6 +393,35 @@ impl Cache {
             depot.lock().exchange_full(&mut self.previous);
         }
         std::mem::swap(&mut self.loaded, &mut self.previous);
+        self.loaded.0.push(packet);
+    }
+
+    /// Step 5: keeps at most `keep` packets, of those here and `more`; the depot gets the others.
+    #[cold]
+    fn give_beyond(&mut self, keep: usize, more: impl Iterator<Item = Packet>) {
+        let Some(depot) = self.depot.upgrade() else {
+            self.loaded.0.extend(more);
+            return;
+        };
+        let mut depot = depot.lock();
+        let excess = self.loaded.0.len().saturating_sub(keep);
+        let surplus = self.previous.0.drain(..);
+        surplus.for_each(|packet| depot.put(packet));
+        let surplus = self.loaded.0.drain(..excess);
+        surplus.for_each(|packet| depot.put(packet));
+        for packet in more {
+            if self.loaded.0.len() < keep {
+                self.loaded.0.push(packet);
+            } else {
+                depot.put(packet);
+            }
+        }
+        let idle = depot.is_idle();
+        drop(depot);
+        if idle {
+            // The last packet of a region without ports.
+            super::retire_slot(self.pool_slot);
+        }
     }
 }
 

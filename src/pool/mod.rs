@@ -197,6 +197,7 @@ impl Pool {
                 cache.publish_fill();
                 false
             }
+            None if packets.len() == 0 => false,
             None => {
                 let mut depot = self.depot.lock();
                 packets.for_each(|packet| depot.put(packet));
@@ -206,6 +207,16 @@ impl Pool {
         if idle {
             retire_slot(self.slot);
         }
+    }
+
+    /// For a thread that polls and finds nothing: gives back what others may lack.
+    #[inline]
+    pub fn trim_cache(&self) {
+        with_thread(self.slot, self.id, |cache| {
+            if let Some(cache) = cache {
+                cache.trim();
+            }
+        });
     }
 
     /// Gives the calling thread a cache.

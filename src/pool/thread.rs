@@ -58,7 +58,7 @@ pub fn attach(pool: &Pool) {
         let cache = &mut caches.borrow_mut().0[pool.slot];
         if cache.as_ref().is_none_or(|c| c.pool_id() != pool.id) {
             // What was there belonged to a pool that is gone: it was empty.
-            *cache = Some(Cache::new(pool.id, &pool.depot));
+            *cache = Some(Cache::new(pool.id, pool.slot, &pool.depot));
         }
     });
     if attached.is_err() {
