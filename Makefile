@@ -3,7 +3,7 @@
 # Every target is one script in scripts/; what the scripts build and log goes
 # to build/ (override with BUILD=).  `make help` lists the targets.
 
-OVS     ?= 3.1
+OVS     ?=
 OVS_DIR ?=
 PREFIX  ?= /usr/local
 LIBDIR  ?=
@@ -25,7 +25,8 @@ export OVS OVS_DIR PREFIX LIBDIR DESTDIR TESTS JOBS NETMAP_KO PKT_GEN KERNEL NAT
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 	@echo
-	@echo '  OVS=3.1       the OVS release to build against (Debian openvswitch-source)'
+	@echo '  OVS=3.1       the OVS release, one of ovs-patch/releases (Debian openvswitch-source);'
+	@echo '                check takes all of them without it, the others 3.1'
 	@echo '  OVS_DIR=PATH  an OVS source tree to use instead; it is copied, not touched'
 	@echo "  TESTS=...     for check-netmap, only these: '1-20' or '-k conntrack';"
 	@echo '                for check-kernel, those whose names match: vale'

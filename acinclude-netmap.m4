@@ -59,6 +59,12 @@ AC_DEFUN([OVS_CHECK_NETMAP], [
                                PREFIX])],
               [], [with_netmap=no])
 
+  AC_ARG_ENABLE([netmap-rpath],
+                [AS_HELP_STRING([--disable-netmap-rpath],
+                                [Do not write into the programs where
+                                 libovs_netmap was found when they were built])],
+                [], [enable_netmap_rpath=yes])
+
   NETMAP_CFLAGS=
   NETMAP_LIBS=
   ovs_netmap_rpath=
@@ -166,7 +172,9 @@ AC_DEFUN([OVS_CHECK_NETMAP], [
     LIBS=$ovs_netmap_save_LIBS
 
     OVS_CFLAGS="$OVS_CFLAGS $NETMAP_CFLAGS"
-    OVS_LDFLAGS="$OVS_LDFLAGS $ovs_netmap_rpath"
+    if test "$enable_netmap_rpath" != no; then
+      OVS_LDFLAGS="$OVS_LDFLAGS $ovs_netmap_rpath"
+    fi
     AC_DEFINE([NETMAP_NETDEV], [1],
               [Define to 1 to build with support for netmap ports.])
     OVS_NETDEV_CLASS_HAS([get_speed], [HAVE_NETDEV_CLASS_GET_SPEED])

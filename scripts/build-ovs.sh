@@ -15,7 +15,6 @@ plain=
 [ "${1:-}" != --plain ] || plain=1
 tree=$(ovs_tree ${plain:+-plain})
 name=$(basename "$tree")
-debian_source=/usr/src/openvswitch/openvswitch.tar.gz
 
 need_packages "${BUILD_PACKAGES[@]}"
 
@@ -42,11 +41,13 @@ fi
 
 # Where the sources come from: other ones mean a new tree.
 if [ -n "$OVS_DIR" ]; then
-    [ -e "$OVS_DIR/vswitchd/bridge.c" ] || die "OVS_DIR=$OVS_DIR: not an OVS source tree"
-    origin=$(cd "$OVS_DIR" && find . -name .git -prune -o -type f -printf '%P %s %T@\n' | sort | sha256sum)
+    source=$OVS_DIR
+    [ -e "$source/vswitchd/bridge.c" ] || die "OVS_DIR=$OVS_DIR: not an OVS source tree"
 else
-    origin=$(sha256sum <"$debian_source")
+    "$ROOT/scripts/fetch-ovs.sh"
+    source=$BUILD/source/$OVS
 fi
+origin=$(cd "$source" && find . -name .git -prune -o -type f -printf '%P %s %T@\n' | sort | sha256sum)
 
 # What the tree is made from, as one checksum.
 inputs() {
@@ -61,25 +62,12 @@ if [ "$(cat "$tree/.built-from" 2>/dev/null)" = "$key" ]; then
     exit 0
 fi
 
-ovs_release() { sed -n 's/^AC_INIT(openvswitch, \([^,]*\),.*/\1/p' "$1/configure.ac"; }
-
 # unpack: the pristine sources, into $tree.
 unpack() {
-    local release
     rm -rf "$tree"
     mkdir -p "$tree"
-    if [ -n "$OVS_DIR" ]; then
-        tar -C "$OVS_DIR" --exclude=.git -cf - . | tar -C "$tree" -xf -
-        [ ! -e "$tree/Makefile" ] || make -s -C "$tree" distclean >/dev/null
-    else
-        tar -C "$tree" --strip-components=1 -xzf "$debian_source"
-        release=$(ovs_release "$tree")
-        case $release in
-        "$OVS" | "$OVS".*) ;;
-        *) die "OVS=$OVS: Debian's openvswitch-source on this machine is $release;" \
-               "give a source tree of the release you want with OVS_DIR=PATH" ;;
-        esac
-    fi
+    tar -C "$source" --exclude=.git -cf - . | tar -C "$tree" -xf -
+    [ ! -e "$tree/Makefile" ] || make -s -C "$tree" distclean >/dev/null
     printf '%s\n' "$origin" >"$tree/.origin"
 }
 

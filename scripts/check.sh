@@ -6,6 +6,10 @@
 # failed step is skipped.  The last line is "N passed, N failed, N skipped",
 # where each test of cargo's and of OVS's counts, and each other step counts
 # as one.
+#
+# Open vSwitch is built and tested in each release that ovs-patch/releases
+# names, or in the one that OVS= or OVS_DIR= names.
+asked=${OVS:-}
 . "$(dirname "$0")/lib.sh"
 
 passed=0 failed=0 skipped=0
@@ -41,7 +45,7 @@ step() {
 }
 
 need_root
-need_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" clang
+need_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" clang git
 need_rust
 
 # ---- Rust ----
@@ -78,6 +82,9 @@ cargo_tests() {
 }
 cargo_tests
 
+for target in x86_64-unknown-freebsd aarch64-unknown-linux-gnu; do
+    step "target-$target" "cargo clippy for $target" scripts/check-targets.sh "$target" || true
+done
 step models "models of concurrency: pool and depot" scripts/check-models.sh || true
 step asan "AddressSanitizer: hostile rings for $hostile_seconds s, conservation" \
     env HOSTILE_SECONDS="$hostile_seconds" scripts/check-asan.sh || true
@@ -102,19 +109,27 @@ fi
 
 # ---- Open vSwitch ----
 
+if [ -n "$asked$OVS_DIR" ]; then
+    releases=("$OVS")
+else
+    mapfile -t releases < <(sed -n 's/^\([0-9.]*\) .*/\1/p' ovs-patch/releases)
+fi
+[ -n "$OVS_DIR" ] ||
+    step series "OVS: the patch series are up to date, git am, checkpatch.py" ovs-patch/series check "${releases[@]}" ||
+    true
+
+# ovs_tests: those of the release OVS.
 ovs_tests() {
-    local log status=0 good
+    local log=$LOGS/system-tests-$OVS.log status=0 good
     if ! scripts/build-ovs.sh; then
         failure "OVS $OVS with netmap does not build"
-        skip "system tests: there is no OVS to run them in"
+        skip "system tests: there is no OVS $OVS to run them in"
         return
     fi
     ok
-    netmap_ports
-    status=0
-    long system-tests "OVS: make check-system-userspace TESTSUITEFLAGS='-k netmap'" \
+    [ -z "$first" ] || netmap_ports
+    long "system-tests-$OVS" "OVS $OVS: make check-system-userspace TESTSUITEFLAGS='-k netmap'" \
         scripts/check-system.sh -k netmap || status=$?
-    log=$LOGS/system-tests.log
     # " 12: name    ok", the last word telling how it went.
     good=$(grep -cE '^ *[0-9]+: .* ok$' "$log" || true)
     passed=$((passed + good))
@@ -122,9 +137,9 @@ ovs_tests() {
     skipped=$((skipped + $(grep -cE '^ *[0-9]+: .* skipped ' "$log" || true)))
     sed -nE 's/^ *[0-9]+: /    /p' "$log"
     if [ "$good" -eq 0 ]; then
-        failure "no system test passed"
+        failure "OVS $OVS: no system test passed"
     elif [ "$status" -ne 0 ] && ! grep -qE '^ *[0-9]+: .* FAILED ' "$log"; then
-        failure "make check-system-userspace"
+        failure "OVS $OVS: make check-system-userspace"
     fi
 }
 
@@ -147,10 +162,11 @@ netmap_ports() {
     fi
 }
 
-# tests/system, with switches and hosts; also of the OVS without netmap.
+# pytest_tests PATH: those in tests/system, with switches and hosts; also of the
+# OVS without netmap.
 pytest_tests() {
-    local log=$LOGS/pytest.log status=0 bad
-    long pytest "pytest tests/system" scripts/drive.sh pytest -rA tests/system || status=$?
+    local log=$LOGS/pytest-$OVS.log status=0 bad
+    long "pytest-$OVS" "OVS $OVS: pytest $1" scripts/drive.sh pytest -rA "$1" || status=$?
     bad=$(grep -cE '^(FAILED|ERROR) ' "$log" || true)
     passed=$((passed + $(grep -c '^PASSED ' "$log" || true)))
     # One line for all tests that are skipped in one place: "SKIPPED [N] ".
@@ -158,24 +174,26 @@ pytest_tests() {
     failed=$((failed + bad))
     grep -E '^(PASSED|FAILED|ERROR|SKIPPED) ' "$log" | sed 's/^/    /' || true
     if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
-        failure "pytest tests/system"
+        failure "OVS $OVS: pytest $1"
     fi
 }
 
-if [ "$library" ]; then
-    ovs_tests
-else
-    skip "OVS with netmap: the library does not build"
-fi
-if scripts/build-ovs.sh --plain; then
-    ok
-else
-    failure "OVS $OVS without netmap does not build"
-fi
-
-if [ "$library" ]; then
-    pytest_tests
-fi
+# What is the same in all of them, with the first one only.
+first=1
+for OVS in "${releases[@]}"; do
+    if [ "$library" ]; then
+        ovs_tests
+    else
+        skip "OVS $OVS with netmap: the library does not build"
+    fi
+    if scripts/build-ovs.sh --plain; then
+        ok
+    else
+        failure "OVS $OVS without netmap does not build"
+    fi
+    [ -z "$library" ] || pytest_tests "$([ "$first" ] && echo tests/system || echo tests/system/test_plain.py)"
+    first=
+done
 
 [ "$failed" -eq 0 ] || echo "logs are in $LOGS"
 echo "$passed passed, $failed failed, $skipped skipped"

@@ -15,8 +15,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BUILD=${BUILD:-$ROOT/build}
 LOGS=$BUILD/log
 STAGE=$BUILD/prefix              # where OVS finds the library
-OVS=${OVS:-3.1}
-OVS_DIR=${OVS_DIR:-}
+export OVS=${OVS:-3.1} OVS_DIR=${OVS_DIR:-}
 JOBS=${JOBS:-$(nproc)}
 
 # ---- messages and long steps ----
@@ -137,7 +136,6 @@ need_packages() {
 
 BUILD_PACKAGES=(build-essential autoconf automake libtool pkg-config python3
                 libssl-dev libcap-ng-dev)
-[ -n "$OVS_DIR" ] || BUILD_PACKAGES+=(openvswitch-source)
 RUN_PACKAGES=(iproute2 iputils-ping iperf3 ethtool procps)
 # What tests of OVS's own are skipped without.
 TEST_PACKAGES=(curl lftp net-tools netcat-openbsd python3-pyftpdlib tcpdump wget)
@@ -183,3 +181,6 @@ ovs_tree() {
         echo "$BUILD/ovs-$OVS${1:-}"
     fi
 }
+
+# ovs_release TREE: which Open vSwitch it has, "3.1.0".
+ovs_release() { sed -n 's/^AC_INIT(openvswitch, \([^,]*\),.*/\1/p' "$1/configure.ac"; }

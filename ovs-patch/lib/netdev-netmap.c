@@ -477,9 +477,9 @@ netdev_netmap_rxq_dealloc(struct netdev_rxq *rxq)
  *
  * Runs for every received packet, thus sets only what the last user of 'b' may
  * have left behind and what the datapath does not set anyway: it initializes
- * the metadata and the layer offsets itself, and nothing is valid without a
- * flag in 'ol_flags'. */
-static inline void
+ * the metadata and the layer offsets itself, and no offload is valid without
+ * its flag. */
+static void
 netdev_netmap_init_packet(struct dp_packet *b)
 {
 #ifdef DPDK_NETDEV
@@ -490,7 +490,7 @@ netdev_netmap_init_packet(struct dp_packet *b)
     dp_packet_set_size(b, frame->size);
     dp_packet_set_data(b, frame->base + frame->data_ofs);
 #endif
-    *dp_packet_ol_flags_ptr(b) = 0;
+    dp_packet_reset_offload(b);
     dp_packet_reset_cutlen(b);
     b->packet_type = htonl(PT_ETH);
 }
@@ -547,11 +547,9 @@ netdev_netmap_send(struct netdev *netdev, int qid,
                               n, &n_returned);
     if (OVS_UNLIKELY(n_returned)) {
         COVERAGE_ADD(netmap_tx_copied, n_returned);
-        batch->count = n_returned;
-        dp_packet_delete_batch(batch, true);
-    } else {
-        dp_packet_batch_init(batch);
     }
+    batch->count = n_returned;
+    dp_packet_delete_batch(batch, true);
 
     if (OVS_UNLIKELY(n_sent < n)) {
         COVERAGE_ADD(netmap_tx_dropped, n - n_sent);

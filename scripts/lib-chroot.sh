@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+#
+# Debian's mirror, and chroots of its suites.  To be sourced after lib.sh, not run.
+
+# debian_mirror [SUFFIX]: where this machine's apt gets its suite, or its suite
+# with SUFFIX ("-security"), from.
+debian_mirror() {
+    apt-get indextargets --format '$(REPO_URI) $(COMPONENT) $(RELEASE)' 'Created-By: Packages' |
+        awk -v suffix="${1:-}" '
+            $2 != "main" || $3 ~ /\// { next }
+            suffix == "" && $3 !~ /-/ || suffix != "" && index($3, suffix) { print $1; exit }'
+}
+
+# make_chroot SUITE DIR OPTION...: a chroot of SUITE, with mmdebstrap's OPTIONs.
+make_chroot() {
+    local suite=$1 dir=$2 mirror sources=()
+    shift 2
+    mirror=$(debian_mirror)
+    [ -n "$mirror" ] || die "no Debian mirror in this machine's apt sources"
+    sources+=("deb $mirror $suite main")
+    # Its Rust is new enough only there.
+    [ "$suite" != bookworm ] || sources+=("deb $(debian_mirror -security) $suite-security main")
+    mmdebstrap --mode=root --format=directory --aptopt='Acquire::Check-Valid-Until "false"' \
+        --keyring=/usr/share/keyrings/debian-archive-keyring.gpg "$@" "$suite" "$dir" "${sources[@]}"
+}
+
+# chroot_removed DIR: it is gone.  Nothing may be mounted in it.
+chroot_removed() {
+    ! grep -q " $1/" /proc/self/mounts || die "$1: something is mounted in it"
+    rm -rf --one-file-system "$1"
+}
+
+# in_chroot DIR [NAME=VALUE...] COMMAND...: in namespaces of its own, without
+# network.
+in_chroot() {
+    local dir=$1
+    shift
+    unshare --mount --propagation private --pid --fork --kill-child --net -- sh -c '
+        dir=$1 && shift
+        mount -t proc proc "$dir/proc" && mount -t sysfs sysfs "$dir/sys" &&
+            mount --rbind /dev "$dir/dev" && ip link set lo up &&
+            exec chroot "$dir" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 "$@"' \
+        in_chroot "$dir" "$@"
+}
