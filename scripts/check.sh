@@ -191,7 +191,9 @@ for OVS in "${releases[@]}"; do
     else
         failure "OVS $OVS without netmap does not build"
     fi
-    [ -z "$library" ] || pytest_tests "$([ "$first" ] && echo tests/system || echo tests/system/test_plain.py)"
+    tests=tests/system
+    [ "$first" ] || tests+=/test_plain.py
+    [ -z "$library" ] || pytest_tests "$tests"
     first=
 done
 
