@@ -51,17 +51,19 @@ class Diff:
             raise ValueError(f"{source} does not end with a new line")
         blob = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
         lines = data.decode().splitlines()
-        return cls(f"diff --git a/{path} b/{path}\n"
-                   f"new file mode 100644\n"
-                   f"index {'0' * 12}..{blob[:12]}\n"
-                   f"--- /dev/null\n"
-                   f"+++ b/{path}\n"
-                   f"@@ -0,0 +1{f',{len(lines)}' if len(lines) > 1 else ''} @@\n"
-                   + "".join(f"+{line}\n" for line in lines))
+        return cls(
+            f"diff --git a/{path} b/{path}\n"
+            f"new file mode 100644\n"
+            f"index {'0' * 12}..{blob[:12]}\n"
+            f"--- /dev/null\n"
+            f"+++ b/{path}\n"
+            f"@@ -0,0 +1{f',{len(lines)}' if len(lines) > 1 else ''} @@\n"
+            + "".join(f"+{line}\n" for line in lines)
+        )
 
     def counts(self):
         """How many lines are added and removed."""
-        body = self.text[self.text.index("\n@@ "):]
+        body = self.text[self.text.index("\n@@ ") :]
         return (len(re.findall(r"^\+", body, re.M)), len(re.findall(r"^-", body, re.M)))
 
 
@@ -89,15 +91,19 @@ class Patch:
         width = len(str(most))
         room = 72 - name_width - width
         scale = min(1, room / most)
-        lines = [f" {path:{name_width}} | {added + removed:{width}} "
-                 + "+" * math.ceil(added * scale) + "-" * math.ceil(removed * scale)
-                 for path, (added, removed) in counts.items()]
+        lines = [
+            f" {path:{name_width}} | {added + removed:{width}} "
+            + "+" * math.ceil(added * scale)
+            + "-" * math.ceil(removed * scale)
+            for path, (added, removed) in counts.items()
+        ]
         total = f" {len(counts)} file{'s' * (len(counts) > 1)} changed"
-        for n, name, sign in zip(map(sum, zip(*counts.values())), ("insertion", "deletion"), "+-"):
+        for i, (name, sign) in enumerate((("insertion", "+"), ("deletion", "-"))):
+            n = sum(pair[i] for pair in counts.values())
             if n:
                 total += f", {n} {name}{'s' * (n > 1)}({sign})"
         created = [f" create mode 100644 {diff.path}" for diff in self.diffs if diff.is_new]
-        return "\n".join(lines + [total] + created) + "\n\n"
+        return "\n".join([*lines, total, *created]) + "\n\n"
 
     def __str__(self):
         changes = "".join(diff.text for diff in self.diffs)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2016  # apt's and the inner shell's variables
 #
 # Debian's mirror, and chroots of its suites.  To be sourced after lib.sh, not run.
 

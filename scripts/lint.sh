@@ -16,7 +16,7 @@ files() {
 
 run_shellcheck() {
     need_packages shellcheck
-    files '*.sh' ovs-patch/apply .ci/run | xargs shellcheck
+    files '*.sh' .ci/run | xargs shellcheck
 }
 
 # Debian 12 has no ruff.
