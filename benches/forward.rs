@@ -5,13 +5,11 @@
 
 use std::hint::black_box;
 
-use ovs_netmap::burst::TxBurst;
-use ovs_netmap::clock::rdtsc;
-use ovs_netmap::pool::flush_thread;
-use ovs_netmap::port::{Port, PortConfig};
-
-#[path = "../tests/fake_ovs/mod.rs"]
-mod fake_ovs;
+use ovs_netmap::test_utils::burst::TxBurst;
+use ovs_netmap::test_utils::clock::rdtsc;
+use ovs_netmap::test_utils::fake_ovs;
+use ovs_netmap::test_utils::pool::flush_thread;
+use ovs_netmap::test_utils::port::{Port, PortConfig};
 
 const BURST: usize = 32;
 const ROUNDS: usize = 20;
@@ -37,7 +35,7 @@ fn best(mut round: impl FnMut(&Port) -> f64) -> f64 {
         packet: fake_ovs::layout(),
     })
     .expect("a null port always opens");
-    port.state().pool().attach_thread();
+    fake_ovs::pool_of(&port).attach_thread();
     let best = (0..ROUNDS).map(|_| round(&port)).fold(f64::MAX, f64::min);
     flush_thread();
     best

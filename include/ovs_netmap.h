@@ -58,7 +58,7 @@ struct netdev_rxq;
 /** An open port. */
 struct netmap_port;
 
-/** A receive queue as OVS holds it. */
+/** A receive queue: the rings that one thread polls. */
 struct netmap_rxq;
 
 /** Open vSwitch's string map; opaque. */

@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # fuzz.sh [SECONDS [TARGET...]]: runs each fuzz target for SECONDS (default 10)
-# with libFuzzer and AddressSanitizer, starting from the seeds in fuzz/corpus/
+# by cargo-fuzz, with AddressSanitizer, starting from the seeds in fuzz/corpus/
 # and from what earlier runs found, in build/fuzz/corpus/.  Needs a nightly
-# Rust and a C++ compiler; cargo-fuzz is not needed, but runs these targets too.
+# Rust and a C++ compiler; cargo-fuzz is installed into build/tools/ if it is
+# missing.
 #
 # An input that breaks a target is left in build/fuzz/; to run it again:
-#   build/fuzz/target/HOST/release/TARGET build/fuzz/TARGET-crash-...
+#   cargo +nightly fuzz run TARGET build/fuzz/TARGET-crash-...
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/nightly.sh"
 
@@ -20,15 +21,11 @@ targets=("$@")
 use_nightly
 command -v c++ >/dev/null || skip "libFuzzer is built from source, which needs a C++ compiler (Debian: g++)"
 
-# What cargo-fuzz passes: coverage for libFuzzer, and the sanitizer.  As there
-# is a --target, build scripts are compiled without.
-flags=(-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
-       -Cllvm-args=-sanitizer-coverage-inline-8bit-counters
-       -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares
-       -Ccodegen-units=1 -Zsanitizer=address)
-export RUSTFLAGS="${RUSTFLAGS:-} ${flags[*]}"
-export CARGO_TARGET_DIR=$BUILD/fuzz/target
-cargo build --release --locked --target "$HOST" --bins
+if ! command -v cargo-fuzz >/dev/null; then
+    PATH=$PATH:$BUILD/tools/bin
+    [ -x "$BUILD/tools/bin/cargo-fuzz" ] ||
+        long cargo-fuzz "cargo-fuzz: cargo install" cargo install cargo-fuzz@0.13.1 --locked --root "$BUILD/tools"
+fi
 
 # options TARGET: what suits its input.
 options() {
@@ -44,9 +41,10 @@ for target in "${targets[@]}"; do
     mkdir -p "$found"
     say "fuzz $target: $seconds s"
     # shellcheck disable=SC2046  # several words
-    if ! "$CARGO_TARGET_DIR/$HOST/release/$target" $(options "$target") -max_total_time="$seconds" \
+    if ! cargo fuzz run --fuzz-dir . --target "$HOST" --target-dir "$BUILD/fuzz/target" \
+        "$target" "$found" "corpus/$target" -- $(options "$target") -max_total_time="$seconds" \
         -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
-        -artifact_prefix="$BUILD/fuzz/$target-" "$found" "corpus/$target" >"$log" 2>&1; then
+        -artifact_prefix="$BUILD/fuzz/$target-" >"$log" 2>&1; then
         tail -n 60 "$log" >&2
         die "$target: see $log"
     fi

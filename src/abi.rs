@@ -73,25 +73,8 @@ pub const NR_RX_RINGS_ONLY: u64 = 0x2000;
 /// `nr_flags`: bind transmit rings only.
 pub const NR_TX_RINGS_ONLY: u64 = 0x4000;
 
-/// Slot flag: `buf_idx` was changed (uk).
-pub const NS_BUF_CHANGED: u16 = 0x0001;
-/// Slot flag: report when the slot was used (u).
-pub const NS_REPORT: u16 = 0x0002;
-/// Slot flag: pass the packet on between host and hardware (u).
-pub const NS_FORWARD: u16 = 0x0004;
-/// Slot flag: VALE does not learn from this packet (u).
-pub const NS_NO_LEARN: u16 = 0x0008;
-/// Slot flag: the data is at `ptr`, in user memory; VALE transmit rings only (u).
-pub const NS_INDIRECT: u16 = 0x0010;
-/// Slot flag: the frame goes on in the next slot (uk).
-pub const NS_MOREFRAG: u16 = 0x0020;
-/// Slot flag: on a monitor, the packet came from a transmit ring (k).
-pub const NS_TXMON: u16 = 0x0040;
 /// Most slots that one frame may take.
-pub const NETMAP_MAX_FRAGS: usize = 64;
-
-/// `ni_flags`: the region is not the global one.
-pub const NI_PRIV_MEM: u32 = 0x1;
+pub const NETMAP_MAX_FRAGS: u32 = 64;
 
 /// Offset of `uint64_t offset_mask` in a `netmap_ring`: bits of a slot's `ptr` that hold the start
 /// of the frame in its buffer; 0 when the port was opened without slot offsets (k).

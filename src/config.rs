@@ -39,12 +39,16 @@ const EXTRA_BUFS: Bounds<u32> = Bounds {
     max: 1 << 20,
 };
 
+/// Most microseconds between two syncs of an idle ring: a second is already useless, more is a typing
+/// error.
+pub const MAX_RXSYNC_INTERVAL_US: u64 = 1_000_000;
+
 /// The default is the original's: at 10 Gbit/s some 70 of the smallest frames arrive in 5 µs, which
-/// is far from filling a ring. A second between syncs is already useless, more is a typing error.
+/// is far from filling a ring.
 const RXSYNC_INTERVAL_US: Bounds<u64> = Bounds {
     min: 0,
     default: 5,
-    max: 1_000_000,
+    max: MAX_RXSYNC_INTERVAL_US,
 };
 
 /// The default holds seven AF_XDP ports with one ring pair (2560 slots) and their extra buffers, in
@@ -465,7 +469,7 @@ mod tests {
             for value in [text, number.to_string()] {
                 let (config, _) = Config::parse(&|_| Some(value.clone()));
                 prop_assert!((32..=1 << 20).contains(&config.extra_bufs));
-                prop_assert!(config.rxsync_interval_us <= 1_000_000);
+                prop_assert!(config.rxsync_interval_us <= MAX_RXSYNC_INTERVAL_US);
                 prop_assert!((4096..=1 << 22).contains(&config.region_bufs));
                 prop_assert!(BUF_SIZES.contains(&config.buf_size));
             }

@@ -16,8 +16,8 @@ pub struct Exclusive<T> {
     lock: Mutex<()>,
 }
 
-// SAFETY: the value is only reached by `assume_unshared` and `with_lock`, whose callers promise that no two
-// threads are in them at once; between threads it moves, hence `T: Send`.
+// SAFETY: the value is only reached by `assume_unshared`, `with_lock` and the pointer of `as_ptr`, whose
+// users promise that no two threads use it at once; between threads it moves, hence `T: Send`.
 #[allow(unsafe_code)]
 unsafe impl<T: Send> Sync for Exclusive<T> {}
 
@@ -28,6 +28,11 @@ impl<T> Exclusive<T> {
             value: UnsafeCell::new(value),
             lock: Mutex::new(()),
         }
+    }
+
+    /// The value, for whoever keeps the promise by other means: C code, which has it as a handle.
+    pub fn as_ptr(&self) -> *mut T {
+        self.value.get()
     }
 
     /// Uses the value without a lock.

@@ -25,26 +25,38 @@
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("netmap's rings are shared with a 64-bit kernel: only 64-bit targets are supported");
 
-pub mod abi;
-pub mod burst; // (U)
-pub mod clock; // (U) one line a processor
-pub mod config;
-pub mod counters;
-pub mod engine; // (U) user_region, xdp, kernel
-pub mod error;
-pub mod exclusive; // (U)
-pub mod ffi; // (U)
-pub mod index;
-pub mod link;
-pub mod logger;
+mod abi;
+mod burst; // (U)
+mod clock; // (U) one line a processor
+mod config;
+mod counters;
+mod engine; // (U) user_region, xdp, kernel
+mod error;
+mod exclusive; // (U)
+mod ffi; // (U)
+mod index;
+mod link;
+mod logger;
 mod model_sync;
-pub mod name;
-pub mod netif; // (U)
-pub mod pool; // (U) header, layout, slice, depot
-pub mod port;
-pub mod region; // (U)
-pub mod ring; // (U)
-pub mod rx;
-pub mod show;
-pub mod throttle;
-pub mod tx;
+mod name;
+mod netif; // (U)
+mod pool; // (U) header, layout, slice, cache
+mod port;
+mod region; // (U)
+mod ring; // (U)
+mod rx;
+mod show;
+#[cfg(feature = "test-utils")]
+pub mod test_utils; // (U)
+mod throttle;
+mod tx;
+
+pub use burst::TxBurst;
+pub use config::{Config, EngineChoice, set as set_config};
+pub use error::{Error, Result};
+pub use exclusive::Exclusive;
+pub use link::Link;
+pub use pool::{Frame, PacketLayout, flush_thread, free_raw as free_packet};
+pub use port::{Port, PortConfig, PortState, Stats};
+pub use rx::RxQueue;
+pub use tx::{Sent, TxQueue};

@@ -3,15 +3,9 @@
 //! interface answers with that interface's values, others with sensible ones of their own.
 #![forbid(unsafe_code)]
 
-use crate::engine::{self, FRAME_HEADER};
+use crate::engine::{self, FRAME_OVERHEAD, VIRTUAL_MTU};
 use crate::error::{Error, Result};
 use crate::netif::{self, HostInterface, Statistics};
-
-/// What a frame has beyond the MTU at most: a second VLAN tag, too.
-const FRAME_OVERHEAD: u32 = FRAME_HEADER + 4;
-
-/// MTU of a port without a host interface.
-const VIRTUAL_MTU: u32 = 1500;
 
 /// Speed of a port without a host interface, in Mbit/s: as the kernel's veth claims.
 const VIRTUAL_SPEED: u64 = 10_000;

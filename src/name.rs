@@ -57,14 +57,6 @@ pub enum PipeRole {
 }
 
 impl PipeRole {
-    /// The other end.
-    pub fn peer(self) -> PipeRole {
-        match self {
-            PipeRole::Master => PipeRole::Slave,
-            PipeRole::Slave => PipeRole::Master,
-        }
-    }
-
     fn separator(self) -> char {
         match self {
             PipeRole::Master => '{',
@@ -174,7 +166,8 @@ impl PortName {
     pub fn is_vale(&self) -> bool {
         match &self.kind {
             PortKind::Vale { .. } => true,
-            PortKind::Pipe { base, .. } => base.starts_with(VALE_PREFIX),
+            // An interface may be called "valeria", but none has a colon in its name.
+            PortKind::Pipe { base, .. } => base.contains(':'),
             _ => false,
         }
     }

@@ -109,12 +109,9 @@ pub fn set_promisc(ifname: &str, promisc: bool) -> Result<()> {
     os::set_promisc(ifname, promisc)
 }
 
-/// What the system counts of an interface beside frames and bytes, since it exists.
+/// What the system counts of an interface beside frames and bytes, since it exists. The names are those
+/// of struct rtnl_link_stats64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[expect(
-    missing_docs,
-    reason = "the names are those of struct rtnl_link_stats64"
-)]
 pub struct Statistics {
     /// Of which interface.
     pub ifindex: u32,

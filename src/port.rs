@@ -21,9 +21,6 @@ use crate::rx::RxQueue;
 use crate::throttle::Interval;
 use crate::tx::TxQueue;
 
-/// Most microseconds between two syncs of an idle ring that make sense: a second.
-pub const MAX_RXSYNC_INTERVAL_US: u64 = 1_000_000;
-
 /// Counters of a port.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
@@ -79,21 +76,10 @@ pub struct PortConfig<'a> {
     pub packet: PacketLayout,
 }
 
-/// A receive queue as OVS holds it.
-pub struct RxHandle(Exclusive<RxQueue>);
-
-impl std::ops::Deref for RxHandle {
-    type Target = Exclusive<RxQueue>;
-
-    fn deref(&self) -> &Exclusive<RxQueue> {
-        &self.0
-    }
-}
-
 /// An open port.
 pub struct Port {
     state: Arc<PortState>,
-    rxqs: Vec<RxHandle>,
+    rxqs: Vec<Exclusive<RxQueue>>,
     txqs: Vec<Exclusive<TxQueue>>,
     /// How many extra buffers it brought.
     brought: usize,
@@ -226,7 +212,7 @@ impl Port {
                     .map(|ring| queue.add_ring(ring, &interval))
                     .collect(),
             });
-            rxqs.push(RxHandle(Exclusive::new(queue)));
+            rxqs.push(Exclusive::new(queue));
         }
         let n_txq = (wanted.n_txq.max(1) as usize).min(tx_rings.len());
         let mut txqs = Vec::new();
@@ -268,7 +254,7 @@ impl Port {
     }
 
     /// Its receive queues.
-    pub fn rxqs(&self) -> &[RxHandle] {
+    pub fn rxqs(&self) -> &[Exclusive<RxQueue>] {
         &self.rxqs
     }
 
@@ -297,33 +283,28 @@ impl Drop for Port {
 }
 
 impl PortState {
-    /// The port's name.
-    pub fn name(&self) -> &PortName {
-        &self.name
-    }
-
     /// The interface in OVS.
     pub fn ovs_name(&self) -> &str {
         &self.ovs_name
     }
 
     /// Where its packets come from.
-    pub fn pool(&self) -> &Pool {
+    pub(crate) fn pool(&self) -> &Pool {
         &self.pool
     }
 
     /// Its receive queues.
-    pub fn rx(&self) -> &[QueueState<RxCounters>] {
+    pub(crate) fn rx(&self) -> &[QueueState<RxCounters>] {
         &self.rx
     }
 
     /// Its transmit queues.
-    pub fn tx(&self) -> &[QueueState<TxCounters>] {
+    pub(crate) fn tx(&self) -> &[QueueState<TxCounters>] {
         &self.tx
     }
 
     /// Slots of all its rings.
-    pub fn slots(&self) -> u32 {
+    pub(crate) fn slots(&self) -> u32 {
         let rx = self.rx.iter().flat_map(|q| &q.slots);
         let tx = self.tx.iter().flat_map(|q| &q.slots);
         rx.chain(tx).sum()
@@ -519,11 +500,14 @@ pub fn sum(lists: impl Iterator<Item = Vec<(&'static str, u64)>>) -> Vec<(&'stat
 fn set_interval(interval: &Interval, us: Option<u64>) -> Result<()> {
     let ticks = match us {
         None => global_ticks(),
-        Some(us) if us <= MAX_RXSYNC_INTERVAL_US => clock::us_to_ticks(us),
+        Some(us) if us <= config::MAX_RXSYNC_INTERVAL_US => clock::us_to_ticks(us),
         Some(us) => {
             return Err(Error::new(
                 libc::EINVAL,
-                format!("rxsync-intval={us}: expected 0 to {MAX_RXSYNC_INTERVAL_US} microseconds"),
+                format!(
+                    "rxsync-intval={us} is out of range: 0 to {} microseconds",
+                    config::MAX_RXSYNC_INTERVAL_US
+                ),
             ));
         }
     };

@@ -300,13 +300,6 @@ impl Region {
         }
         true
     }
-
-    /// How far behind the start of buffer `idx` the address `at` is; any number if it is not.
-    #[inline]
-    pub fn distance(&self, idx: BufIdx, at: *const u8) -> usize {
-        let offset = (idx.0 as usize).wrapping_mul(self.buf_size as usize);
-        (at as usize).wrapping_sub((self.base.as_ptr() as usize).wrapping_add(offset))
-    }
 }
 
 /// Bytes to copy from, that other threads or processes may be writing: an address and a length.
@@ -338,14 +331,16 @@ impl<'a> RawBytes<'a> {
     pub fn len(&self) -> usize {
         self.len
     }
+}
 
+#[cfg(feature = "test-utils")]
+impl RawBytes<'_> {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// First byte.
-    #[inline]
     pub fn as_ptr(&self) -> *const u8 {
         self.ptr
     }

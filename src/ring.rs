@@ -262,15 +262,6 @@ impl Ring {
             .store(tail, Ordering::Relaxed);
     }
 
-    /// Writes the 32-bit word at byte `offset` of the ring, header and constants included, as a hostile
-    /// peer may do it. For tests; no effect beyond the end of the ring.
-    pub fn scribble(&self, offset: usize, value: u32) {
-        let size = SLOTS_OFFSET + self.num_slots as usize * size_of::<Slot>();
-        if offset.is_multiple_of(4) && offset < size {
-            self.u32_at(offset).store(value, Ordering::Relaxed);
-        }
-    }
-
     /// Sets both ends: for engines, when the owner's make no sense.
     #[inline]
     pub fn reset(&self, head: u32, tail: u32) {
@@ -379,6 +370,18 @@ impl Ring {
     fn u64_at(&self, offset: usize) -> &AtomicU64 {
         // SAFETY: as in `u32_at`; 64-bit fields are 8-byte aligned in the ABI.
         unsafe { AtomicU64::from_ptr(self.ring.as_ptr().add(offset).cast()) }
+    }
+}
+
+#[cfg(feature = "test-utils")]
+impl Ring {
+    /// Writes the 32-bit word at byte `offset` of the ring, header and constants included, as a hostile
+    /// peer may do it. No effect beyond the end of the ring.
+    pub fn scribble(&self, offset: usize, value: u32) {
+        let size = SLOTS_OFFSET + self.num_slots as usize * size_of::<Slot>();
+        if offset.is_multiple_of(4) && offset < size {
+            self.u32_at(offset).store(value, Ordering::Relaxed);
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use netmap_sys::netmap::{NS_BUF_CHANGED, NS_MOREFRAG};
 
+use crate::abi::NETMAP_MAX_FRAGS;
 use crate::burst::{ReadyPacket, RxBurst};
 use crate::clock;
 use crate::counters::RxCounters;
@@ -20,9 +21,6 @@ use crate::ring::{BadRing, Batch, Ring, Slot, SlotCell};
 use crate::throttle::{Interval, Throttle};
 
 static TOO_LONG: RateLimit = RateLimit::new(6, 3);
-
-/// Most slots that one frame may take (`NETMAP_MAX_FRAGS` in net/netmap.h).
-const MAX_FRAGS: u32 = 64;
 
 /// A receive queue: the rings that one thread polls.
 pub struct RxQueue {
@@ -42,7 +40,7 @@ struct RxRing {
 
 impl RxQueue {
     /// A queue of packets of `pool`, without rings.
-    pub fn new(pool: Arc<Pool>) -> RxQueue {
+    pub(crate) fn new(pool: Arc<Pool>) -> RxQueue {
         RxQueue {
             rings: Vec::new(),
             next: 0,
@@ -51,7 +49,7 @@ impl RxQueue {
     }
 
     /// Adds a ring, synced when it is empty, at most once an `interval`.
-    pub fn add_ring(&mut self, synced: SyncedRing, interval: &Interval) -> Arc<RxCounters> {
+    pub(crate) fn add_ring(&mut self, synced: SyncedRing, interval: &Interval) -> Arc<RxCounters> {
         let counters = Arc::new(RxCounters::default());
         self.rings.push(RxRing {
             synced,
@@ -61,8 +59,19 @@ impl RxQueue {
         counters
     }
 
+    /// A ring of it.
+    #[cfg(feature = "test-utils")]
+    pub(crate) fn ring(&self, i: usize) -> &Ring {
+        &self.rings[i].synced.ring
+    }
+
+    /// Gives the calling thread, which polls the queue, a packet cache of its own.
+    pub fn attach_thread(&self) {
+        self.pool.attach_thread();
+    }
+
     /// The pool that its packets come from.
-    pub fn pool(&self) -> &Pool {
+    pub(crate) fn pool(&self) -> &Pool {
         &self.pool
     }
 
@@ -151,7 +160,7 @@ fn take(mut batch: Batch<'_>, burst: &mut RxBurst<'_>, counters: &RxCounters) ->
         };
         let stopped = simple < slots.len();
         batch.skip(simple as u32);
-        burst.give(simple);
+        burst.handed_out(simple);
         if !stopped {
             continue;
         }
@@ -161,7 +170,7 @@ fn take(mut batch: Batch<'_>, burst: &mut RxBurst<'_>, counters: &RxCounters) ->
                     unreachable!("as many packets were ready as slots were looked at");
                 };
                 let empty = exchange(batch.slot(0), part, buf, region, batch.ring(), packet);
-                burst.give(1);
+                burst.handed_out(1);
                 batch.pass(empty);
                 batch.skip(part.slots - 1);
                 bytes += part.len;
@@ -266,7 +275,7 @@ fn slow_path(batch: &Batch<'_>, region: &Region, counters: &RxCounters) -> SlowP
     // A first slot may be empty when more follow: netmap's e1000 does that when its ring starts.
     let fault = if whole.len == 0 || part.end() > room {
         &counters.bad_length
-    } else if whole.end() > room || whole.slots > MAX_FRAGS {
+    } else if whole.end() > room || whole.slots > NETMAP_MAX_FRAGS {
         TOO_LONG.log(
             log::Level::Warn,
             format_args!(
@@ -331,7 +340,7 @@ fn measure(batch: &Batch<'_>, mut frame: Part) -> Option<Part> {
         }
     }
     let ring_is_full = batch.left() + 1 >= batch.ring().num_slots();
-    (frame.slots > MAX_FRAGS || ring_is_full).then_some(Part {
+    (frame.slots > NETMAP_MAX_FRAGS || ring_is_full).then_some(Part {
         len: u32::MAX as u64,
         ..frame
     })

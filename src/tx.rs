@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use netmap_sys::netmap::NS_BUF_CHANGED;
 
-use crate::burst::{Candidate, TxBurst};
+use crate::burst::{Swappable, TxBurst};
 use crate::counters::TxCounters;
 use crate::engine::{HEADROOM, SyncedRing};
 use crate::index::{BufIdx, Owner};
@@ -28,7 +28,11 @@ pub struct TxQueue {
 
 impl TxQueue {
     /// A queue whose rings' buffers are in the region of `pool`.
-    pub fn new(pool: Arc<Pool>, rings: Vec<SyncedRing>, max_frame: Arc<AtomicU32>) -> TxQueue {
+    pub(crate) fn new(
+        pool: Arc<Pool>,
+        rings: Vec<SyncedRing>,
+        max_frame: Arc<AtomicU32>,
+    ) -> TxQueue {
         TxQueue {
             rings,
             next: 0,
@@ -39,13 +43,14 @@ impl TxQueue {
     }
 
     /// What it counts.
-    pub fn counters(&self) -> Arc<TxCounters> {
+    pub(crate) fn counters(&self) -> Arc<TxCounters> {
         Arc::clone(&self.counters)
     }
 
-    /// Slots of its rings.
-    pub fn ring_slots(&self) -> Vec<u32> {
-        self.rings.iter().map(|r| r.ring.num_slots()).collect()
+    /// A ring of it.
+    #[cfg(feature = "test-utils")]
+    pub(crate) fn ring(&self, i: usize) -> &Ring {
+        &self.rings[i].ring
     }
 
     /// Sends `packets`. Those of this library are put back to their pools, sent or not.
@@ -132,7 +137,7 @@ impl Burst<'_> {
     fn swap(&mut self, batch: &mut Batch<'_>) {
         loop {
             let slots = batch.contiguous(self.packets.left());
-            let packets = self.packets.rest(self.pool.id());
+            let packets = self.packets.swappable(self.pool.id());
             let (ring, region) = (batch.ring(), self.pool.region());
             let (swapped, bytes) = match ring.owner() {
                 Owner::OUTSIDE => swap_slots::<true>(slots, packets, ring, region, self.max_frame),
@@ -211,22 +216,20 @@ impl Burst<'_> {
     }
 }
 
-/// Puts `packets` into the cells of `slots`, one by one, up to the first that is not swappable or whose
+/// Puts `packets` into the cells of `slots`, one by one, up to the first whose buffer cannot be exchanged, or whose
 /// frame the port does not take as it lies in its buffer. Returns how many, and the bytes of their frames.
 /// `OUTSIDE` tells whether [`Owner::OUTSIDE`] has the slots' buffers.
 #[inline]
 fn swap_slots<'p, const OUTSIDE: bool>(
     slots: &[SlotCell],
-    packets: impl Iterator<Item = Candidate<'p>>,
+    packets: impl Iterator<Item = Option<Swappable<'p>>>,
     ring: &Ring,
     region: &Region,
     max_frame: u32,
 ) -> (usize, u64) {
     let (mut swapped, mut bytes) = (0, 0);
     for (cell, packet) in slots.iter().zip(packets) {
-        let Some(packet) = packet.swappable() else {
-            break;
-        };
+        let Some(packet) = packet else { break };
         let Frame { data_ofs, size, .. } = packet.frame();
         let offset = data_ofs as u32;
         let fits = ring.takes_offset(offset)

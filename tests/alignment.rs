@@ -4,14 +4,11 @@
 
 use std::ffi::c_void;
 
-use ovs_netmap::engine::HEADROOM;
-use ovs_netmap::pool::{self, Frame};
-use ovs_netmap::rx::RxQueue;
-use ovs_netmap::tx::{Sent, TxQueue};
-
-mod fake_ovs;
-
-use fake_ovs::{OvsPacket, Parts};
+use ovs_netmap::test_utils::engine::HEADROOM;
+use ovs_netmap::test_utils::fake_ovs::{self, OvsPacket, Parts};
+use ovs_netmap::test_utils::pool::{self, Frame};
+use ovs_netmap::test_utils::rx::RxQueue;
+use ovs_netmap::test_utils::tx::{Sent, TxQueue};
 
 /// One end of a pipe, whose transmit ring takes frames from multiples of `alignment`.
 fn open(name: &str, alignment: u32) -> Parts {

@@ -2,55 +2,31 @@
 //! No buffer is ever lost or in two places: arbitrary interleavings of open, close, receive, send and
 //! free, on pipes and null ports, from threads with and without caches.
 
-use std::collections::HashSet;
-use std::ffi::c_void;
 use std::sync::Mutex;
 
-use ovs_netmap::config::{self, Config, EngineChoice};
-use ovs_netmap::engine::{self, OpenRequest};
-use ovs_netmap::pool::{self, Frame};
-use ovs_netmap::port::{Port, PortConfig};
-use ovs_netmap::show::show;
+use ovs_netmap::test_utils::config::{self, Config, EngineChoice};
+use ovs_netmap::test_utils::engine::{self, OpenRequest};
+use ovs_netmap::test_utils::fake_ovs;
+use ovs_netmap::test_utils::op_model::{Edit, Op, Packets, World, open};
+use ovs_netmap::test_utils::pool::{self, Frame};
+use ovs_netmap::test_utils::port::Port;
+use ovs_netmap::test_utils::show::show;
 use proptest::prelude::*;
-
-mod fake_ovs;
-
-use fake_ovs::OvsPacket;
 
 const NAMES: [&str; 5] = ["netmap:a{1", "netmap:a}1", "netmap:b{1", "null:0", "null:1"];
 
 /// Ports are named in a table of the process, so tests take turns.
 static TURN: Mutex<()> = Mutex::new(());
 
-#[derive(Debug, Clone)]
-enum Op {
-    Open(usize),
-    Close(usize),
-    Recv(usize, usize),
-    Send {
-        port: usize,
-        packets: usize,
-        push: bool,
-    },
-    SendForeign {
-        port: usize,
-        frames: usize,
-        len: usize,
-    },
-    Free(usize),
-    FreeOnThread(usize),
-    Attach(usize),
-    Flush,
-}
-
 fn op() -> impl Strategy<Value = Op> {
     let port = 0..NAMES.len();
     prop_oneof![
         2 => port.clone().prop_map(Op::Open),
         1 => port.clone().prop_map(Op::Close),
-        6 => (port.clone(), 1..=32_usize).prop_map(|(p, n)| Op::Recv(p, n)),
         6 => (port.clone(), 1..=32_usize, any::<bool>())
-            .prop_map(|(port, packets, push)| Op::Send { port, packets, push }),
+            .prop_map(|(port, max, fill)| Op::Recv { port, max, fill }),
+        6 => (port.clone(), 1..=32_usize, edit())
+            .prop_map(|(port, packets, edit)| Op::Send { port, packets, edit }),
         3 => (port.clone(), 1..=32_usize, 1..4000_usize)
             .prop_map(|(port, frames, len)| Op::SendForeign { port, frames, len }),
         2 => (1..=80_usize).prop_map(Op::Free),
@@ -60,136 +36,29 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-#[derive(Default)]
-struct World {
-    ports: [Option<Port>; NAMES.len()],
-    held: Vec<*mut c_void>,
+fn edit() -> impl Strategy<Value = Edit> {
+    prop_oneof![
+        Just(Edit::None),
+        (1..=255_u16).prop_map(Edit::Push),
+        Just(Edit::Pop),
+    ]
 }
 
-/// Carries packets to another thread.
-struct Packets(Vec<*mut c_void>);
-
-// SAFETY: a packet in flight belongs to whoever has it.
-#[allow(unsafe_code)]
-unsafe impl Send for Packets {}
-
-impl World {
-    fn run(&mut self, op: &Op) {
-        match *op {
-            Op::Open(p) => {
-                if self.ports[p].is_none() {
-                    self.ports[p] = Some(open(NAMES[p]).unwrap());
-                }
-            }
-            Op::Close(p) => self.ports[p] = None,
-            Op::Recv(p, n) => self.recv(p, n),
-            Op::Send {
-                port,
-                packets,
-                push,
-            } => self.send(port, packets, push),
-            Op::SendForeign { port, frames, len } => self.send_foreign(port, frames, len),
-            Op::Free(n) => free(self.take(n)),
-            Op::FreeOnThread(n) => {
-                let packets = self.take(n);
-                std::thread::spawn(move || free(packets)).join().unwrap();
-            }
-            Op::Attach(p) => {
-                if let Some(port) = &self.ports[p] {
-                    port.state().pool().attach_thread();
-                }
-            }
-            Op::Flush => pool::flush_thread(),
-        }
-    }
-
-    fn take(&mut self, n: usize) -> Packets {
-        let n = n.min(self.held.len());
-        Packets(self.held.drain(..n).collect())
-    }
-
-    #[allow(unsafe_code)]
-    fn recv(&mut self, p: usize, n: usize) {
-        let Some(port) = &self.ports[p] else { return };
-        // SAFETY: this thread alone uses the port.
-        let packets = unsafe { port.rxqs()[0].assume_unshared(|queue| fake_ovs::recv(queue, n)) };
-        self.held.extend(packets);
-    }
-
-    /// Sends packets that are held, and some of others between them: these are given back.
-    #[allow(unsafe_code)]
-    fn send(&mut self, p: usize, packets: usize, push: bool) {
-        let Some(port) = &self.ports[p] else { return };
-        let n = packets.min(self.held.len());
-        let mut foreign = OvsPacket::foreign(&[0x5a; 60]);
-        let mut burst = Vec::new();
-        for (i, packet) in self.held.drain(..n).enumerate() {
-            let mut frame = fake_ovs::frame_of(packet);
-            if push {
-                // A pushed header moves the start of the frame, as OVS does it.
-                frame.data_ofs -= 4;
-                fake_ovs::set_frame(packet, frame);
-            }
-            burst.push(packet);
-            if i % 7 == 5 {
-                burst.push(foreign.raw());
-            }
-        }
-        let others = burst.len() - n;
-        // SAFETY: one thread.
-        let sent =
-            unsafe { port.txqs()[0].assume_unshared(|queue| fake_ovs::send(queue, &mut burst)) };
-        assert_eq!(sent.returned, others);
-        assert!(
-            burst[..others]
-                .iter()
-                .all(|&packet| packet == foreign.raw())
-        );
-    }
-
-    #[allow(unsafe_code)]
-    fn send_foreign(&mut self, p: usize, frames: usize, len: usize) {
-        let Some(port) = &self.ports[p] else { return };
-        let bytes = vec![0x5a_u8; len];
-        let mut packet = OvsPacket::foreign(&bytes);
-        let mut burst = vec![packet.raw(); frames];
-        // SAFETY: one thread.
-        let sent = unsafe { port.txqs()[0].with_lock(|queue| fake_ovs::send(queue, &mut burst)) };
-        assert_eq!(sent.returned, frames);
-    }
-
-    /// Every buffer is somewhere, and no two packets of OVS have the same one.
-    fn check(&self) {
-        let text = show();
-        assert!(!text.contains("UNBALANCED"), "{text}");
-        let bases: HashSet<_> = self
-            .held
-            .iter()
-            .map(|&p| fake_ovs::frame_of(p).base)
-            .collect();
-        assert_eq!(bases.len(), self.held.len(), "a buffer is in two packets");
-        let in_flight: usize = pool::pools().iter().map(|p| p.census().in_flight).sum();
-        assert_eq!(in_flight, self.held.len());
-    }
+fn world() -> World {
+    World::new(&NAMES, None)
 }
 
-fn open(name: &str) -> ovs_netmap::error::Result<Port> {
-    Port::open(&PortConfig {
-        name,
-        ovs_name: name,
-        n_rxq: 1,
-        n_txq: 1,
-        rxsync_interval_us: Some(0),
-        null_source: None,
-        packet: fake_ovs::layout(),
-    })
+fn recv(port: usize, max: usize) -> Op {
+    let fill = false;
+    Op::Recv { port, max, fill }
 }
 
-#[allow(unsafe_code)]
-fn free(packets: Packets) {
-    for packet in packets.0 {
-        // SAFETY: from `recv`, and freed once.
-        assert!(unsafe { pool::free_raw(packet) });
+fn send(port: usize, packets: usize) -> Op {
+    let edit = Edit::None;
+    Op::Send {
+        port,
+        packets,
+        edit,
     }
 }
 
@@ -208,17 +77,11 @@ proptest! {
     fn buffers_are_conserved(ops in prop::collection::vec(op(), 1..120)) {
         let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
         small_regions();
-        let mut world = World::default();
+        let mut world = world();
         for op in &ops {
             world.run(op);
-            world.check();
         }
-        // The packets outlive their ports, and the regions go with the last of them.
-        world.ports = Default::default();
-        world.check();
-        free(world.take(usize::MAX));
-        pool::flush_thread();
-        prop_assert!(pool::pools().is_empty(), "{}", show());
+        world.end();
     }
 }
 
@@ -230,7 +93,7 @@ fn threads_lose_nothing() {
     small_regions();
     let n = 2 * std::thread::available_parallelism().map_or(4, usize::from);
     let names: Vec<_> = (0..n).map(|i| format!("null:{i}")).collect();
-    let ports: Vec<_> = names.iter().map(|name| open(name).unwrap()).collect();
+    let ports: Vec<_> = names.iter().map(|name| open(name, None).unwrap()).collect();
     let mailbox = Mutex::new(Vec::<Packets>::new());
     std::thread::scope(|scope| {
         for (i, port) in ports.iter().enumerate() {
@@ -238,7 +101,11 @@ fn threads_lose_nothing() {
             scope.spawn(move || forward_and_swap(port, i, mailbox));
         }
     });
-    mailbox.into_inner().unwrap().into_iter().for_each(free);
+    mailbox
+        .into_inner()
+        .unwrap()
+        .into_iter()
+        .for_each(Packets::free);
     let text = show();
     assert!(text.contains(" cached=0 in_flight=0 "), "{text}");
     assert!(!text.contains("UNBALANCED"), "{text}");
@@ -250,7 +117,7 @@ fn threads_lose_nothing() {
 fn forward_and_swap(port: &Port, i: usize, mailbox: &Mutex<Vec<Packets>>) {
     for round in 0..3000 {
         if round % 500 == i {
-            port.state().pool().attach_thread();
+            fake_ovs::pool_of(port).attach_thread();
         }
         if round % 700 == 699 {
             pool::flush_thread();
@@ -264,9 +131,9 @@ fn forward_and_swap(port: &Port, i: usize, mailbox: &Mutex<Vec<Packets>>) {
                 let theirs = (mailbox.len() > 2).then(|| mailbox.remove(0));
                 mailbox.push(Packets(got));
                 drop(mailbox);
-                theirs.into_iter().for_each(free);
+                theirs.into_iter().for_each(Packets::free);
             }
-            1 => free(Packets(got)),
+            1 => Packets(got).free(),
             _ => {
                 // SAFETY: each thread has a port of its own.
                 unsafe { port.txqs()[0].assume_unshared(|queue| fake_ovs::send(queue, &mut got)) };
@@ -294,9 +161,7 @@ fn the_largest_buffers() {
     let pool = pool::Pool::of(&opened.region, fake_ovs::layout()).unwrap();
     let brought = opened.extra.len();
     pool.port_opened(std::mem::take(&mut opened.extra));
-    let mut rx = ovs_netmap::rx::RxQueue::new(std::sync::Arc::clone(&pool));
-    let synced = opened.rings[0].rx.take().unwrap();
-    let counters = rx.add_ring(synced, &ovs_netmap::throttle::Interval::new(0));
+    let (mut rx, counters) = fake_ovs::rx_queue(&pool, opened.rings[0].rx.take().unwrap());
     let packets = fake_ovs::recv(&mut rx, 32);
     assert_eq!(packets.len(), 32);
     for &packet in &packets {
@@ -304,7 +169,7 @@ fn the_largest_buffers() {
         assert_eq!(frame.allocated, 65535);
         assert!(frame.data_ofs >= 256 && frame.size == 64);
     }
-    free(Packets(packets));
+    Packets(packets).free();
     assert_eq!(counters.packets.get(), 32);
     drop((rx, opened.rings));
     opened.port.close(pool.port_closed(brought));
@@ -317,8 +182,8 @@ fn the_largest_buffers() {
 fn moved_packets_are_copied_and_come_back() {
     let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
     small_regions();
-    let mut world = World::default();
-    for op in [Op::Open(0), Op::Open(1), Op::Open(3), Op::Recv(3, 4)] {
+    let mut world = world();
+    for op in [Op::Open(0), Op::Open(1), Op::Open(3), recv(3, 4)] {
         world.run(&op);
     }
     for &packet in &world.held {
@@ -337,12 +202,8 @@ fn moved_packets_are_copied_and_come_back() {
         };
         fake_ovs::set_frame(packet, frame);
     }
-    world.run(&Op::Send {
-        port: 0,
-        packets: 4,
-        push: false,
-    });
-    world.run(&Op::Recv(1, 32));
+    world.run(&send(0, 4));
+    world.run(&recv(1, 32));
     world.check();
     assert_eq!(world.held.len(), 4);
     for &packet in &world.held {
@@ -352,9 +213,9 @@ fn moved_packets_are_copied_and_come_back() {
         let bytes = unsafe { std::slice::from_raw_parts(frame.base.add(256), 200) };
         assert!(bytes.iter().all(|&b| b == 0xab));
     }
-    let copied = world.ports[0].as_ref().unwrap().state().counters();
+    let copied = world.port(0).unwrap().state().counters();
     assert!(copied.contains(&("txq0_copied".to_owned(), 4)));
-    free(world.take(usize::MAX));
+    world.take(usize::MAX).free();
 }
 
 /// Ports in different regions exchange frames by copies, and both regions stay whole.
@@ -366,23 +227,19 @@ fn between_regions_frames_are_copied() {
         region_bufs: 4096,
         ..Config::DEFAULT
     });
-    let mut world = World::default();
+    let mut world = world();
     world.run(&Op::Open(3));
     // 2048 slots and twice 96 packets each: one pipe a region, beside the null port's 224 buffers.
     world.run(&Op::Open(0));
     world.run(&Op::Open(2));
-    let region = |p: usize| world.ports[p].as_ref().unwrap().state().pool().id();
+    let region = |p: usize| fake_ovs::pool_of(world.port(p).unwrap()).id();
     assert_ne!(region(3), region(2), "{}", show());
     for _ in 0..20 {
-        world.run(&Op::Recv(3, 32));
-        world.run(&Op::Send {
-            port: 2,
-            packets: 32,
-            push: false,
-        });
+        world.run(&recv(3, 32));
+        world.run(&send(2, 32));
         world.check();
     }
-    let counters = world.ports[2].as_ref().unwrap().state().counters();
+    let counters = world.port(2).unwrap().state().counters();
     let count = |name: &str| counters.iter().find(|c| c.0 == name).unwrap().1;
     assert!(count("txq0_copied") >= 511 && count("txq0_zero_copy") == 0);
 }
@@ -392,10 +249,8 @@ fn between_regions_frames_are_copied() {
 #[allow(unsafe_code)]
 fn frames_over_several_slots() {
     use netmap_sys::netmap::NS_MOREFRAG;
-    use ovs_netmap::engine::{self, OpenRequest};
-    use ovs_netmap::index::BufIdx;
-    use ovs_netmap::region::RawBytes;
-    use ovs_netmap::{rx::RxQueue, throttle::Interval};
+    use ovs_netmap::test_utils::index::BufIdx;
+    use ovs_netmap::test_utils::region::RawBytes;
     use std::sync::Arc;
 
     let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
@@ -417,8 +272,7 @@ fn frames_over_several_slots() {
     let pool = pool::Pool::of(&region, fake_ovs::layout()).unwrap();
     let brought = to.extra.len();
     pool.port_opened(std::mem::take(&mut to.extra));
-    let mut rx = RxQueue::new(Arc::clone(&pool));
-    let counters = rx.add_ring(to.rings[0].rx.take().unwrap(), &Interval::new(0));
+    let (mut rx, counters) = fake_ovs::rx_queue(&pool, to.rings[0].rx.take().unwrap());
 
     // Lengths of the slots of each frame, and whether the frame arrives.
     let frames: [(&[u16], bool); 7] = [
@@ -471,7 +325,7 @@ fn frames_over_several_slots() {
                 std::slice::from_raw_parts(data, whole.len())
             };
             assert_eq!(bytes, whole);
-            free(Packets(vec![packet]));
+            Packets(vec![packet]).free();
         }
     }
     assert_eq!(counters.too_long.get(), 2);
@@ -493,7 +347,7 @@ fn frames_over_several_slots() {
 fn a_full_pipe_counts_what_it_drops() {
     let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
     small_regions();
-    let mut world = World::default();
+    let mut world = world();
     world.run(&Op::Open(0));
     world.run(&Op::Open(1));
     for _ in 0..100 {
@@ -505,14 +359,14 @@ fn a_full_pipe_counts_what_it_drops() {
     }
     let mut arrived = 0;
     loop {
-        world.run(&Op::Recv(1, 32));
+        world.run(&recv(1, 32));
         if world.held.is_empty() {
             break;
         }
         arrived += world.held.len() as u64;
-        free(world.take(usize::MAX));
+        world.take(usize::MAX).free();
     }
-    let sender = world.ports[0].as_ref().unwrap().state().stats();
+    let sender = world.port(0).unwrap().state().stats();
     assert_eq!(sender.tx_packets, arrived);
     assert_eq!(sender.tx_packets + sender.tx_dropped, 3200);
     assert!(sender.tx_dropped > 0);
@@ -524,9 +378,10 @@ fn a_full_pipe_counts_what_it_drops() {
 fn a_region_that_stays_gets_its_buffers_back() {
     let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
     small_regions();
-    let mut world = World::default();
-    world.run(&Op::Open(3));
-    world.run(&Op::Recv(3, 8));
+    let mut world = world();
+    // Unchecked: there is a port that the report does not know.
+    world.step(&Op::Open(3));
+    world.step(&recv(3, 8));
     let name = NAMES[4].parse().unwrap();
     let request = OpenRequest {
         name: &name,
@@ -537,8 +392,8 @@ fn a_region_that_stays_gets_its_buffers_back() {
         null_source: None,
     };
     let opened = engine::open(EngineChoice::Userspace, &request).unwrap();
-    world.run(&Op::Close(3));
-    free(world.take(usize::MAX));
+    world.close(3);
+    world.take(usize::MAX).free();
     assert!(pool::pools().is_empty(), "{}", show());
     let (region, extra) = (opened.region, opened.extra);
     let unassigned = region.backing().unassigned().unwrap();
@@ -553,8 +408,8 @@ fn a_region_that_stays_gets_its_buffers_back() {
 fn open_twice_is_refused() {
     let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
     small_regions();
-    let _port = open("null:7").unwrap();
-    let error = open("null:7").err().unwrap();
+    let _port = open("null:7", None).unwrap();
+    let error = open("null:7", None).err().unwrap();
     assert_eq!(error.errno(), libc::EBUSY);
     assert!(
         error

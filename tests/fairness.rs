@@ -6,12 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
-use ovs_netmap::config::{self, Config};
-use ovs_netmap::pool;
-use ovs_netmap::port::{Port, PortConfig};
-use ovs_netmap::show::show;
-
-mod fake_ovs;
+use ovs_netmap::test_utils::config::{self, Config};
+use ovs_netmap::test_utils::fake_ovs;
+use ovs_netmap::test_utils::pool;
+use ovs_netmap::test_utils::port::{Port, PortConfig};
+use ovs_netmap::test_utils::show::show;
 
 /// The configuration is the process's.
 static TURN: Mutex<()> = Mutex::new(());
@@ -67,7 +66,7 @@ fn all_receive(name: &str, threads: usize, extra_bufs: u32) {
         let work = |i| {
             let (port, start, still) = (&port, &start, &still);
             move || {
-                port.state().pool().attach_thread();
+                fake_ovs::pool_of(port).attach_thread();
                 if i == 0 {
                     // It has taken what it can keep before the others come.
                     (0..100).for_each(|_| _ = poll(port, i));
@@ -123,16 +122,16 @@ fn an_idle_thread_gives_back_what_others_lack() {
     let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
     let busy = open("null:0", 1, 32);
     let idle = open("netmap:idle{1", 1, 32);
-    assert_eq!(busy.state().pool().id(), idle.state().pool().id());
+    assert_eq!(fake_ovs::pool_of(&busy).id(), fake_ovs::pool_of(&idle).id());
     let (cached, done) = (Barrier::new(2), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let (idle, cached, done) = (&idle, &cached, &done);
-        let all = idle.state().pool().census().total;
+        let all = fake_ovs::pool_of(idle).census().total;
         scope.spawn(move || {
-            let pool = idle.state().pool();
+            let pool = fake_ovs::pool_of(idle);
             pool.attach_thread();
             let mut room = vec![std::mem::MaybeUninit::uninit(); all];
-            let mut burst = ovs_netmap::burst::RxBurst::new(pool, &mut room);
+            let mut burst = ovs_netmap::test_utils::burst::RxBurst::new(pool, &mut room);
             assert_eq!(burst.fill(all), all);
             // Put back, into the cache.
             drop(burst);
@@ -143,7 +142,7 @@ fn an_idle_thread_gives_back_what_others_lack() {
                 std::thread::yield_now();
             }
         });
-        busy.state().pool().attach_thread();
+        fake_ovs::pool_of(&busy).attach_thread();
         cached.wait();
         let deadline = Instant::now() + LIMIT;
         let mut received = 0;
@@ -169,21 +168,21 @@ fn the_last_packet_comes_back_to_a_thread_that_may_keep_none() {
         for _ in 0..32 {
             let (port, stop) = (Arc::clone(&port), &stop);
             scope.spawn(move || {
-                port.state().pool().attach_thread();
+                fake_ovs::pool_of(&port).attach_thread();
                 drop(port);
                 stop.wait();
                 stop.wait();
             });
         }
         stop.wait();
-        port.state().pool().attach_thread();
+        fake_ovs::pool_of(&port).attach_thread();
         #[allow(unsafe_code)]
         // SAFETY: this thread alone polls.
         let mut held = unsafe { port.rxqs()[0].assume_unshared(|queue| fake_ovs::recv(queue, 32)) };
         let received = (held.len(), poll(&port, 0));
         let last = held.split_off(31);
         free(held);
-        let cached = port.state().pool().census().cached;
+        let cached = fake_ovs::pool_of(&port).census().cached;
         drop(Arc::into_inner(port).expect("the last one"));
         let before = pool::pools().len();
         free(last);

@@ -6,18 +6,19 @@
 //!
 //! `HOSTILE_SECONDS` is how long it runs (default 2). Meant to be run under AddressSanitizer, too.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ovs_netmap::counters::RxCounters;
-use ovs_netmap::pool;
-use ovs_netmap::ring::{Ring, SLOTS_OFFSET};
-use ovs_netmap::rx::RxQueue;
-use ovs_netmap::tx::TxQueue;
-
-mod fake_ovs;
-
-use fake_ovs::Parts;
+use ovs_netmap::test_utils::config::{self, Config};
+use ovs_netmap::test_utils::counters::RxCounters;
+use ovs_netmap::test_utils::fake_ovs::{self, Parts};
+use ovs_netmap::test_utils::op_model::{Input, World, decode};
+use ovs_netmap::test_utils::pool;
+use ovs_netmap::test_utils::ring::Ring;
+use ovs_netmap::test_utils::rx::RxQueue;
+use ovs_netmap::test_utils::tx::TxQueue;
+use proptest::prelude::*;
 
 /// A small generator (xorshift64*, Vigna 2016), so that a run can be repeated.
 struct Random(u64);
@@ -33,22 +34,6 @@ impl Random {
     fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }
-
-    /// A value that code gets wrong more often than a random one.
-    fn nasty(&mut self, slots: u32) -> u32 {
-        match self.below(10) {
-            0 => 0,
-            1 => 1,
-            2 => slots - 1,
-            3 => slots,
-            4 => u32::MAX,
-            5 => i32::MAX as u32,
-            6 => 2047 << self.below(2),
-            7 => 0x0020_0000 | self.below(4096) as u32,
-            8 => self.below(4096) as u32,
-            _ => self.next() as u32,
-        }
-    }
 }
 
 fn scribble(rings: &[Ring], stop: &AtomicBool, seed: u64) -> u64 {
@@ -56,11 +41,8 @@ fn scribble(rings: &[Ring], stop: &AtomicBool, seed: u64) -> u64 {
     let mut written = 0;
     while !stop.load(Ordering::Relaxed) {
         let ring = &rings[random.below(rings.len() as u64) as usize];
-        let size = SLOTS_OFFSET as u64 + ring.num_slots() as u64 * 16;
-        // Half of all into the header, where each word matters.
-        let range = if random.below(2) == 0 { 72 } else { size };
-        let offset = random.below(range / 4) * 4;
-        ring.scribble(offset as usize, random.nasty(ring.num_slots()));
+        let bytes = [random.next(), random.next()].map(u64::to_le_bytes);
+        Input(bytes.as_flattened()).scribble().write(ring);
         written += 1;
         // Between two blows some traffic.
         std::thread::sleep(Duration::from_micros(random.below(20)));
@@ -72,7 +54,7 @@ fn scribble(rings: &[Ring], stop: &AtomicBool, seed: u64) -> u64 {
 #[allow(unsafe_code)]
 fn forward(rx: &mut RxQueue, tx: &mut TxQueue, stop: &AtomicBool) -> u64 {
     let mut sum = 0;
-    rx.pool().attach_thread();
+    rx.attach_thread();
     while !stop.load(Ordering::Relaxed) {
         let mut packets = fake_ovs::recv(rx, 32);
         for &packet in &packets {
@@ -95,8 +77,26 @@ fn forward(rx: &mut RxQueue, tx: &mut TxQueue, stop: &AtomicBool) -> u64 {
     sum
 }
 
+/// Ports are named in a table of the process, so tests take turns.
+static TURN: Mutex<()> = Mutex::new(());
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// What the fuzz target `hostile` does, with any bytes.
+    #[test]
+    fn scribbles_between_operations_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 1..256)) {
+        let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
+        config::set(Config { extra_bufs: 96, region_bufs: 4096, ..Config::DEFAULT });
+        let mut world = World::new(&["null:0", "netmap:x{1", "netmap:x}1"], Some("udp:3"));
+        decode(&bytes, 3).iter().for_each(|op| world.run(op));
+        world.end();
+    }
+}
+
 #[test]
-fn scribbled_rings_do_no_harm() {
+fn scribbles_beside_traffic_do_no_harm() {
+    let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
     let seconds = std::env::var("HOSTILE_SECONDS").map_or(2, |s| s.parse().unwrap());
     let open = |name| Parts::open(name, 200, 8192, 1);
     let mut source = open("null:0");

@@ -15,15 +15,14 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ovs_netmap::burst::RxBurst;
-use ovs_netmap::index::{BufIdx, OwnedBuf, Owner};
-use ovs_netmap::pool::{self, Frame, Packet, Pool};
-use ovs_netmap::region::{Backing, Region, RegionKind};
+use ovs_netmap::test_utils::burst::RxBurst;
+use ovs_netmap::test_utils::fake_ovs;
+use ovs_netmap::test_utils::index::{BufIdx, OwnedBuf, Owner};
+use ovs_netmap::test_utils::pool::{self, Frame, Packet, Pool};
+use ovs_netmap::test_utils::region::{Backing, Region, RegionKind};
 use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler};
 use shuttle::sync::mpsc;
 use shuttle::{Config, Runner, thread};
-
-mod fake_ovs;
 
 /// Runs of each larger model: at random, and with few changes of thread at random places
 /// (S. Burckhardt et al., "A Randomized Scheduler with Probabilistic Guarantees of Finding Bugs",
@@ -220,7 +219,7 @@ impl User {
             size: 0,
         };
         burst.ready().for_each(|packet| packet.hand_out(frame));
-        burst.give(ready);
+        burst.handed_out(ready);
         drop(burst);
         for packet in &array[..ready] {
             // SAFETY: these were given.

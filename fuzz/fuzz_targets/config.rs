@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ovs_netmap::config::{self, Config};
+use ovs_netmap::test_utils::config::{self, Config};
 
 const KEYS: [&str; 6] = [
     config::KEY_INIT,
@@ -54,9 +54,9 @@ fuzz_target!(|text: &str| {
     }
 });
 
-fn check(config: &Config) {
-    assert!((32..=1 << 20).contains(&config.extra_bufs));
-    assert!(config.rxsync_interval_us <= 1_000_000);
-    assert!((4096..=1 << 22).contains(&config.region_bufs));
-    assert!([2048, 4096].contains(&config.buf_size));
+fn check(read: &Config) {
+    assert!((32..=1 << 20).contains(&read.extra_bufs));
+    assert!(read.rxsync_interval_us <= config::MAX_RXSYNC_INTERVAL_US);
+    assert!((4096..=1 << 22).contains(&read.region_bufs));
+    assert!([2048, 4096].contains(&read.buf_size));
 }

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ovs_netmap::name::{PortKind, PortName};
+use ovs_netmap::test_utils::name::{PortKind, PortName};
 
 fuzz_target!(|text: &str| {
     let name = match PortName::parse(text) {

@@ -9,4 +9,4 @@ mod rx; // (U)
 mod tx; // (U)
 
 pub use rx::{ReadyPacket, RxBurst};
-pub use tx::{Candidate, Swappable, TxBurst};
+pub use tx::{Swappable, TxBurst};

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
 use crate::index::OwnedBuf;
-use crate::pool::{Frame, LaunchPad, Packet, PacketSlice, Pool};
+use crate::pool::{Frame, InFlightTag, Packet, PacketLayout, PacketSlice, Pool};
 
 /// An array to receive packets in:
 ///
@@ -66,24 +66,25 @@ impl<'a> RxBurst<'a> {
         self.filled - self.given
     }
 
-    /// The packets that are ready, in order. Those that are handed out, the first ones, must be given
-    /// before this or [`RxBurst::fill`] is called again.
+    /// The packets that are ready, in order. Those that are handed out, the first ones, must be passed
+    /// by [`RxBurst::handed_out`] before this or [`RxBurst::fill`] is called again.
     #[inline]
     pub fn ready(&mut self) -> impl ExactSizeIterator<Item = ReadyPacket<'_>> {
-        let launch = self.pool.launch_pad();
+        let (tag, layout) = (InFlightTag::of(self.pool.id()), self.pool.layout());
         let ready = &self.array[self.given..self.filled];
         ready.iter().map(move |packet| ReadyPacket {
-            // SAFETY: `fill` wrote the elements up to `filled`. This is a second value for the packet,
-            // which the first in the array gives way to with `give`.
+            // SAFETY: `fill` wrote the elements up to `filled`. This is a second value for the packet;
+            // either it is forgotten, or the one in the array is, as OVS's (`handed_out`).
             packet: unsafe { packet.assume_init_read() },
-            launch,
+            tag,
+            layout,
             burst: PhantomData,
         })
     }
 
     /// The first `n` that were ready were handed out: they are OVS's.
     #[inline]
-    pub fn give(&mut self, n: usize) {
+    pub fn handed_out(&mut self, n: usize) {
         self.given += n.min(self.filled - self.given);
     }
 }
@@ -104,7 +105,8 @@ impl Drop for RxBurst<'_> {
 /// A packet of a [`RxBurst`] that is about to be OVS's.
 pub struct ReadyPacket<'b> {
     packet: Packet,
-    launch: LaunchPad,
+    tag: InFlightTag,
+    layout: PacketLayout,
     burst: PhantomData<&'b mut Packet>,
 }
 
@@ -115,11 +117,14 @@ impl ReadyPacket<'_> {
         self.packet.exchange_buf(buf)
     }
 
-    /// Puts `frame` into it, and marks it as OVS's.
+    /// Hands it to OVS, with `frame` in it.
     #[inline]
     #[allow(unsafe_code)]
     pub fn hand_out(self, frame: Frame) {
-        // SAFETY: it comes from the pool that the launch pad is that of.
-        unsafe { self.packet.hand_out(self.launch, frame) };
+        // SAFETY: a packet of the pool whose layout and tag these are; it is ours until `give`.
+        unsafe {
+            self.layout.set_frame(self.packet.raw(), frame);
+            self.tag.give(self.packet);
+        }
     }
 }

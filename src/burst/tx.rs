@@ -47,31 +47,39 @@ impl<'a> TxBurst<'a> {
 
     /// How many are to do.
     #[inline]
-    pub fn left(&self) -> usize {
+    pub(crate) fn left(&self) -> usize {
         self.packets.len() - self.done
     }
 
-    /// The packets to do. Those that are taken must be passed by [`TxBurst::taken`].
+    /// The packets to do, in order: each, if it is one of the pool `pool_id` with its frame in its
+    /// buffer. Those that are taken, the first ones, must be passed by [`TxBurst::taken`].
     #[inline]
-    pub fn rest(&self, pool_id: u64) -> impl ExactSizeIterator<Item = Candidate<'_>> {
+    pub(crate) fn swappable(
+        &self,
+        pool_id: u64,
+    ) -> impl ExactSizeIterator<Item = Option<Swappable<'_>>> {
         let (layout, tag) = (self.layout, InFlightTag::of(pool_id));
-        self.packets[self.done..].iter().map(move |&raw| Candidate {
-            raw,
-            layout,
-            tag,
-            burst: PhantomData,
+        self.packets[self.done..].iter().map(move |&raw| {
+            // SAFETY: `new` a.; a packet that was taken is not in flight, and its memory is there.
+            let swappable = unsafe { layout.is_own(raw) && tag.matches(raw) };
+            swappable.then_some(Swappable {
+                raw,
+                layout,
+                tag,
+                burst: PhantomData,
+            })
         })
     }
 
     /// The next `n` packets to do were taken.
     #[inline]
-    pub fn taken(&mut self, n: usize) {
+    pub(crate) fn taken(&mut self, n: usize) {
         self.done += n.min(self.left());
     }
 
     /// The bytes of the next frame to do.
     #[inline]
-    pub fn next_bytes(&self) -> Option<RawBytes<'a>> {
+    pub(crate) fn next_bytes(&self) -> Option<RawBytes<'a>> {
         let &raw = self.packets.get(self.done)?;
         // SAFETY: `new` a.
         let frame = unsafe { self.layout.frame_of(raw) };
@@ -82,7 +90,7 @@ impl<'a> TxBurst<'a> {
 
     /// Is done with the next packet, after all that were taken, which are of `pool`.
     #[cold]
-    pub fn dismiss(&mut self, pool: &Pool) {
+    pub(crate) fn dismiss(&mut self, pool: &Pool) {
         // Taken first: should it be in the array twice, it is not in flight now.
         let packet = self.take_next();
         self.put_taken(pool);
@@ -90,7 +98,7 @@ impl<'a> TxBurst<'a> {
     }
 
     /// Is done with all packets, none of which was taken. Returns how many are OVS's still.
-    pub fn discard(mut self) -> usize {
+    pub(crate) fn discard(mut self) -> usize {
         while self.left() > 0 {
             let packet = self.take_next();
             self.settle(packet);
@@ -125,7 +133,7 @@ impl<'a> TxBurst<'a> {
     /// Puts what was taken back to `pool`, whose packets they are, and dismisses the rest. Returns how
     /// many packets are OVS's still.
     #[inline]
-    pub fn finish(&mut self, pool: &Pool) -> usize {
+    pub(crate) fn finish(&mut self, pool: &Pool) -> usize {
         while self.left() > 0 {
             self.dismiss(pool);
         }
@@ -137,32 +145,19 @@ impl<'a> TxBurst<'a> {
     fn put_taken(&mut self, pool: &Pool) {
         let taken = &mut self.packets[self.first..self.done];
         self.first = self.done;
-        // SAFETY: they were taken (`taken`), and nobody keeps what `Swappable::take` returns.
+        // SAFETY: they were taken (`taken`), and nobody keeps what `Swappable::take` had.
         pool.put(unsafe { PacketSlice::of_raw(taken) });
     }
 }
 
-/// A packet to send, maybe by exchanging its buffer.
-pub struct Candidate<'a> {
+/// A packet to send whose buffer can be exchanged: [`TxBurst::swappable`] saw that it is in flight, with
+/// its frame in its buffer.
+pub struct Swappable<'b> {
     raw: *mut c_void,
     layout: PacketLayout,
     tag: InFlightTag,
-    burst: PhantomData<&'a mut Packet>,
+    burst: PhantomData<&'b mut Packet>,
 }
-
-#[allow(unsafe_code)]
-impl<'a> Candidate<'a> {
-    /// The packet, if it is one of the pool that [`TxBurst::rest`] was told, with its data in its buffer.
-    #[inline]
-    pub fn swappable(self) -> Option<Swappable<'a>> {
-        // SAFETY: `TxBurst::new` a.; a packet that was taken is not in flight, and its memory is there.
-        let matches = unsafe { self.layout.is_own(self.raw) && self.tag.matches(self.raw) };
-        matches.then_some(Swappable(self))
-    }
-}
-
-/// A packet whose buffer can be exchanged.
-pub struct Swappable<'a>(Candidate<'a>);
 
 #[allow(unsafe_code)]
 impl Swappable<'_> {
@@ -170,13 +165,13 @@ impl Swappable<'_> {
     #[inline]
     pub fn frame(&self) -> Frame {
         // SAFETY: `TxBurst::new` a.
-        unsafe { self.0.layout.frame_of(self.0.raw) }
+        unsafe { self.layout.frame_of(self.raw) }
     }
 
     /// Takes it from OVS and gives it the buffer `buf`. Returns the one it had.
     #[inline]
     pub fn take(self, buf: OwnedBuf) -> OwnedBuf {
-        // SAFETY: `Candidate::swappable` saw that it is in flight, with its data in its buffer.
-        unsafe { self.0.tag.take(self.0.raw) }.exchange_buf(buf)
+        // SAFETY: it matched, and nobody else has it.
+        unsafe { self.tag.take(self.raw) }.exchange_buf(buf)
     }
 }

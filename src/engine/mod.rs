@@ -26,6 +26,21 @@ pub use user_region::HEADROOM;
 /// What a frame has beside the MTU: an Ethernet header and one VLAN tag.
 pub const FRAME_HEADER: u32 = 14 + 4;
 
+/// The same with a second VLAN tag, which is the most that a frame has.
+pub const FRAME_OVERHEAD: u32 = FRAME_HEADER + 4;
+
+/// MTU of ports without a host interface.
+pub const VIRTUAL_MTU: u32 = 1500;
+
+/// `netmap_ring.dir`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Transmit.
+    Tx = 0,
+    /// Receive.
+    Rx = 1,
+}
+
 /// Longest frame that a buffer of `buf_size` bytes holds behind the headroom.
 pub fn longest_frame(buf_size: u32) -> u32 {
     buf_size - HEADROOM.min(buf_size / 2)

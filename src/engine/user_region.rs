@@ -14,7 +14,7 @@ use std::sync::{Arc, Weak};
 use netmap_sys::netmap::netmap_ring;
 use parking_lot::Mutex;
 
-use super::OpenRequest;
+use super::{Direction, OpenRequest};
 use crate::abi;
 use crate::error::{Error, Result};
 use crate::index::{BufIdx, OwnedBuf, Owner};
@@ -307,15 +307,6 @@ impl Drop for PortBuffers {
         self.region.mapping.free.lock().extend(bufs);
         self.region.mapping.free_owners.lock().push(self.owner.0);
     }
-}
-
-/// `netmap_ring.dir`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// Transmit.
-    Tx = 0,
-    /// Receive.
-    Rx = 1,
 }
 
 /// Zeroed memory of one ring, aligned as netmap aligns its own.

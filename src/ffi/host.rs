@@ -11,7 +11,7 @@ use super::types::{DpPacket, NetdevRxq, Smap};
 use crate::error::{Error, Result};
 use crate::logger::{self, LogLevel};
 use crate::pool::PacketLayout;
-use crate::port::RxHandle;
+use crate::rx::RxQueue;
 
 /// What the library needs of Open vSwitch. All callbacks must be set.
 #[repr(C)]
@@ -37,7 +37,7 @@ pub struct Host {
     /// Registers the netdev class.
     pub register_class: Option<unsafe extern "C" fn()>,
     /// Returns the library's queue behind `rxq`; NULL for other port types.
-    pub rxq_handle: Option<unsafe extern "C" fn(rxq: *const NetdevRxq) -> *mut RxHandle>,
+    pub rxq_handle: Option<unsafe extern "C" fn(rxq: *const NetdevRxq) -> *mut RxQueue>,
     /// Logs `message`. Called by any thread.
     pub log: Option<unsafe extern "C" fn(level: LogLevel, message: *const c_char)>,
 }
@@ -156,7 +156,7 @@ impl Attached {
     /// # Safety
     ///
     /// `rxq` is a queue that the host's `rxq_handle` can look at.
-    pub(super) unsafe fn rxq_handle(&self, rxq: *const NetdevRxq) -> *mut RxHandle {
+    pub(super) unsafe fn rxq_handle(&self, rxq: *const NetdevRxq) -> *mut RxQueue {
         let handle = self.host.rxq_handle;
         // SAFETY: the caller's promise.
         handle.map_or(std::ptr::null_mut(), |handle| unsafe { handle(rxq) })

@@ -27,16 +27,5 @@ mod clock;
 mod link;
 mod show;
 
-pub use abi::*;
-pub use clock::*;
-pub use host::*;
-pub use init::*;
-pub use link::*;
-pub use packet::*;
-pub use port::*;
-pub use queue::*;
-pub use show::*;
-pub use types::*;
-
 #[cfg(test)]
 mod tests;

@@ -5,8 +5,10 @@ use super::guard::{guard, with_port};
 use super::host::attached;
 use super::types::{DpPacket, NetdevRxq};
 use crate::burst::TxBurst;
+use crate::exclusive::Exclusive;
 use crate::pool;
-use crate::port::{Port, RxHandle};
+use crate::port::Port;
+use crate::rx::RxQueue;
 use crate::tx::Sent;
 
 /// Makes the calling thread ready to poll a queue: it gets packet caches of its own.
@@ -30,10 +32,10 @@ pub unsafe extern "C" fn netmap_init_port(rxq: *mut NetdevRxq) {
         };
         // SAFETY: the caller's promise.
         let handle = unsafe { host.rxq_handle(rxq) };
-        // SAFETY: NULL, or a handle of `netmap_port_rxq` whose port is open while OVS has the queue.
-        if let Some(handle) = unsafe { handle.as_ref() } {
-            // SAFETY: only the calling thread polls the queue.
-            unsafe { handle.assume_unshared(|queue| queue.pool().attach_thread()) };
+        // SAFETY: NULL, or a handle of `netmap_port_rxq` whose port is open while OVS has the queue, and
+        // that only the calling thread polls.
+        if let Some(queue) = unsafe { handle.as_ref() } {
+            queue.pool().attach_thread();
         }
     });
 }
@@ -72,11 +74,11 @@ pub extern "C" fn netmap_flush_thread() {
 ///
 /// `port` is NULL or open.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn netmap_port_rxq(port: *mut Port, i: u32) -> *mut RxHandle {
+pub unsafe extern "C" fn netmap_port_rxq(port: *mut Port, i: u32) -> *mut RxQueue {
     let none = std::ptr::null_mut();
     let find = |port: &Port| {
         let rxq = port.rxqs().get(i as usize);
-        rxq.map_or(none, |rxq| std::ptr::from_ref(rxq).cast_mut())
+        rxq.map_or(none, Exclusive::as_ptr)
     };
     // SAFETY: passed on with the same promise.
     unsafe { with_port(port, none, find) }
@@ -108,13 +110,13 @@ pub unsafe extern "C" fn netmap_port_rxq(port: *mut Port, i: u32) -> *mut RxHand
 /// pointers.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn netmap_rxq_recv(
-    rxq: *mut RxHandle,
+    rxq: *mut RxQueue,
     packets: *mut *mut DpPacket,
     max: usize,
 ) -> usize {
     guard(0, || {
-        // SAFETY: an open port's queue by the caller's promise.
-        let Some(rxq) = (unsafe { rxq.as_ref() }) else {
+        // SAFETY: an open port's queue by the caller's promise, which only one thread polls.
+        let Some(queue) = (unsafe { rxq.as_mut() }) else {
             return 0;
         };
         if packets.is_null() {
@@ -122,8 +124,7 @@ pub unsafe extern "C" fn netmap_rxq_recv(
         }
         // SAFETY: room for `max` elements by the caller's promise; they need no value yet.
         let out = unsafe { std::slice::from_raw_parts_mut(packets.cast(), max) };
-        // SAFETY: only one thread polls a queue.
-        unsafe { rxq.assume_unshared(|queue| queue.recv(out)) }
+        queue.recv(out)
     })
 }
 

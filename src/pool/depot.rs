@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Magazines of packets, the depot that threads exchange them with, and a thread's cache of two.
+//! Magazines of packets, and the depot that threads exchange them with. A thread's own two are in
+//! [`super::cache`].
 //!
 //! This is the magazine layer of J. Bonwick and J. Adams, "Magazines and Vmem: Extending the Slab
 //! Allocator to Many CPUs and Arbitrary Resources", USENIX ATC 2001, section 3:
@@ -23,31 +24,28 @@
 //! and two for each cache. A thread with a full magazine to give then always finds an empty one: if
 //! there were none, the full ones alone would hold more packets than there are.
 
-use std::mem::MaybeUninit;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
 
 use super::header::{Packet, Slab};
-use super::slice::PacketSlice;
 use crate::index::OwnedBuf;
-use crate::model_sync::Mutex;
 
 /// Packets in a magazine: two bursts of OVS. In models few, so that magazines change hands often.
 pub const MAGAZINE: usize = if cfg!(shuttle) { 2 } else { 64 };
 
 /// A stack of at most [`MAGAZINE`] packets.
-pub struct Magazine(Vec<Packet>);
+pub struct Magazine(pub(super) Vec<Packet>);
 
 impl Magazine {
-    fn new() -> Magazine {
+    pub(super) fn new() -> Magazine {
         Magazine(Vec::with_capacity(MAGAZINE))
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.0.len() >= MAGAZINE
     }
 }
@@ -56,12 +54,12 @@ impl Magazine {
 /// thread writes it with every burst.
 #[derive(Debug)]
 #[repr(align(128))]
-struct CacheState {
+pub struct CacheState {
     /// Packets in the cache, for `netmap/show`; the thread writes it.
-    fill: AtomicUsize,
+    pub fill: AtomicUsize,
     /// Packets that `loaded` may have; the depot writes it. Less than [`MAGAZINE`] after the depot ran
     /// dry, and `previous` is not used then.
-    limit: AtomicUsize,
+    pub limit: AtomicUsize,
 }
 
 /// What the lock of a pool protects.
@@ -188,7 +186,7 @@ impl Depot {
     }
 
     /// Counts a new cache in, two magazines included.
-    fn register_cache(&mut self) -> Arc<CacheState> {
+    pub(super) fn register_cache(&mut self) -> Arc<CacheState> {
         let state = Arc::new(CacheState {
             fill: AtomicUsize::new(0),
             limit: AtomicUsize::new(MAGAZINE),
@@ -200,15 +198,15 @@ impl Depot {
         state
     }
 
-    /// Takes all packets of a cache that is about to go.
-    fn flush(&mut self, cache: &mut Cache) {
-        for magazine in [&mut cache.loaded, &mut cache.previous] {
+    /// Takes all packets of a cache that is about to go: those of its `magazines`. `state` is what
+    /// [`Depot::register_cache`] gave it.
+    pub(super) fn flush(&mut self, magazines: [&mut Magazine; 2], state: &Arc<CacheState>) {
+        for magazine in magazines {
             for packet in magazine.0.drain(..) {
                 self.put(packet);
             }
         }
-        self.caches
-            .retain(|state| !Arc::ptr_eq(state, &cache.state));
+        self.caches.retain(|other| !Arc::ptr_eq(other, state));
         self.magazines -= 2;
         self.set_dry(self.dry);
     }
@@ -232,7 +230,7 @@ impl Depot {
     }
 
     /// Packets for the empty `magazine` of a thread that wants `wanted`, whose limit is `limit`.
-    fn refill(&mut self, magazine: &mut Magazine, wanted: usize, limit: usize) {
+    pub(super) fn refill(&mut self, magazine: &mut Magazine, wanted: usize, limit: usize) {
         if limit < MAGAZINE {
             while magazine.0.len() < wanted.min(MAGAZINE)
                 && let Some(packet) = self.take()
@@ -257,193 +255,8 @@ impl Depot {
     }
 
     /// Step 3: a full magazine for an empty one.
-    fn exchange_full(&mut self, magazine: &mut Magazine) {
+    pub(super) fn exchange_full(&mut self, magazine: &mut Magazine) {
         let empty = self.empty.pop().unwrap_or_else(Magazine::new);
         self.full.push(std::mem::replace(magazine, empty));
-    }
-}
-
-/// The packets that a thread keeps for itself: steps 1 to 3, and 5.
-pub struct Cache {
-    pool_id: u64,
-    pool_slot: usize,
-    loaded: Magazine,
-    previous: Magazine,
-    state: Arc<CacheState>,
-    /// Weak, so that an empty cache does not keep a region mapped: a pool that has packets in a
-    /// cache is not idle, so it is alive.
-    depot: Weak<Mutex<Depot>>,
-}
-
-impl Cache {
-    /// A cache of the pool `pool_id` in `pool_slot`, whose depot is `depot`.
-    pub fn new(pool_id: u64, pool_slot: usize, depot: &Arc<Mutex<Depot>>) -> Cache {
-        Cache {
-            pool_id,
-            pool_slot,
-            loaded: Magazine::new(),
-            previous: Magazine::new(),
-            state: depot.lock().register_cache(),
-            depot: Arc::downgrade(depot),
-        }
-    }
-
-    /// Which pool's packets it has.
-    #[inline]
-    pub fn pool_id(&self) -> u64 {
-        self.pool_id
-    }
-
-    /// Moves packets to `room` until that is full, or there are no more. Returns how many.
-    #[inline]
-    pub fn take(&mut self, room: &mut [MaybeUninit<Packet>]) -> usize {
-        let mut taken = 0;
-        loop {
-            taken += move_last(&mut self.loaded.0, &mut room[taken..]);
-            if taken == room.len() || !self.reload(room.len() - taken) {
-                break taken;
-            }
-        }
-    }
-
-    /// Puts packets back.
-    #[inline]
-    pub fn put(&mut self, packets: PacketSlice<'_>) {
-        if self.loaded.0.len() + packets.len() <= self.limit() {
-            packets.append_to(&mut self.loaded.0);
-        } else {
-            self.put_beyond(packets);
-        }
-    }
-
-    /// Puts a packet back.
-    #[inline]
-    pub fn push(&mut self, packet: Packet) {
-        if self.loaded.0.len() < self.limit() {
-            self.loaded.0.push(packet);
-        } else {
-            self.push_beyond(packet);
-        }
-    }
-
-    /// Gives the depot what is above the limit; for a thread that may put nothing back for long.
-    #[inline]
-    pub fn trim(&mut self) {
-        let limit = self.limit();
-        if limit < MAGAZINE && self.fill() > limit {
-            self.give_beyond(limit, std::iter::empty());
-            self.publish_fill();
-        }
-    }
-
-    /// Tells `netmap/show` how many packets are here; once a burst.
-    #[inline]
-    pub fn publish_fill(&self) {
-        self.state.fill.store(self.fill(), Ordering::Relaxed);
-    }
-
-    #[inline]
-    fn fill(&self) -> usize {
-        self.loaded.0.len() + self.previous.0.len()
-    }
-
-    #[inline]
-    fn limit(&self) -> usize {
-        self.state.limit.load(Ordering::Relaxed)
-    }
-
-    /// Steps 2 and 3, with `loaded` empty, for `wanted` packets. False if it still is: the pool has no
-    /// more packets.
-    #[cold]
-    fn reload(&mut self, wanted: usize) -> bool {
-        if self.previous.is_empty()
-            && let Some(depot) = self.depot.upgrade()
-        {
-            let limit = self.limit();
-            depot.lock().refill(&mut self.previous, wanted, limit);
-        }
-        std::mem::swap(&mut self.loaded, &mut self.previous);
-        !self.loaded.is_empty()
-    }
-
-    /// [`Cache::put`] of more than `loaded` may have.
-    #[inline(never)]
-    fn put_beyond(&mut self, packets: PacketSlice<'_>) {
-        let limit = self.limit();
-        if limit < MAGAZINE {
-            self.give_beyond(limit, packets);
-        } else {
-            packets.for_each(|packet| self.push(packet));
-        }
-    }
-
-    /// [`Cache::push`] of one more than `loaded` may have.
-    #[cold]
-    fn push_beyond(&mut self, packet: Packet) {
-        let limit = self.limit();
-        if limit < MAGAZINE {
-            // Half of the room is free then, so that the next few packets need no lock.
-            self.give_beyond(limit / 2, std::iter::once(packet));
-            return;
-        }
-        // `previous` is either full or empty: whatever `exchange_empty` brought is loaded at once.
-        if self.previous.is_full()
-            && let Some(depot) = self.depot.upgrade()
-        {
-            depot.lock().exchange_full(&mut self.previous);
-        }
-        std::mem::swap(&mut self.loaded, &mut self.previous);
-        self.loaded.0.push(packet);
-    }
-
-    /// Step 5: keeps at most `keep` packets, of those here and `more`; the depot gets the others.
-    #[cold]
-    fn give_beyond(&mut self, keep: usize, more: impl Iterator<Item = Packet>) {
-        let Some(depot) = self.depot.upgrade() else {
-            self.loaded.0.extend(more);
-            return;
-        };
-        let mut depot = depot.lock();
-        let excess = self.loaded.0.len().saturating_sub(keep);
-        let surplus = self.previous.0.drain(..);
-        surplus.for_each(|packet| depot.put(packet));
-        let surplus = self.loaded.0.drain(..excess);
-        surplus.for_each(|packet| depot.put(packet));
-        for packet in more {
-            if self.loaded.0.len() < keep {
-                self.loaded.0.push(packet);
-            } else {
-                depot.put(packet);
-            }
-        }
-        let idle = depot.is_idle();
-        drop(depot);
-        if idle {
-            // The last packet of a region without ports.
-            super::retire_slot(self.pool_slot);
-        }
-    }
-}
-
-/// Moves the last packets of `from` to `room`, as many as there are and fit. Returns how many.
-#[inline]
-#[allow(unsafe_code)]
-fn move_last(from: &mut Vec<Packet>, room: &mut [MaybeUninit<Packet>]) -> usize {
-    let n = room.len().min(from.len());
-    let left = from.len() - n;
-    // SAFETY: `n` packets of `from` are behind the first `left`, and `room` has room for them. They
-    // are moved: `from` forgets them.
-    unsafe {
-        from.set_len(left);
-        std::ptr::copy_nonoverlapping(from.as_ptr().add(left), room.as_mut_ptr().cast(), n);
-    }
-    n
-}
-
-impl Drop for Cache {
-    fn drop(&mut self) {
-        if let Some(depot) = self.depot.upgrade() {
-            depot.lock().flush(self);
-        }
     }
 }

@@ -15,7 +15,7 @@ use std::mem::{align_of, size_of};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
-use super::layout::{Frame, PacketLayout};
+use super::layout::PacketLayout;
 use crate::index::{BufIdx, OwnedBuf};
 
 /// Flag in [`Header::tag`]: handed to OVS. Without it the packet is in the depot, in a magazine, or a
@@ -47,25 +47,7 @@ struct Header {
 const HEADER_SIZE: usize = size_of::<Header>();
 const _: () = assert!(HEADER_SIZE == 64 && align_of::<Header>() == 64);
 
-/// What all packets of a pool are handed to OVS with.
-#[derive(Clone, Copy)]
-pub struct LaunchPad {
-    tag: InFlightTag,
-    frame_ofs: usize,
-}
-
-impl LaunchPad {
-    /// That of the pool `pool_id`.
-    #[inline]
-    pub fn new(pool_id: u64, layout: &PacketLayout) -> LaunchPad {
-        LaunchPad {
-            tag: InFlightTag::of(pool_id),
-            frame_ofs: layout.frame_ofs,
-        }
-    }
-}
-
-/// What the tags of the packets of a pool are that are in flight with their data in their buffers.
+/// The tag of those packets of a pool that OVS has with their frames in their buffers.
 #[derive(Clone, Copy)]
 pub struct InFlightTag(u64);
 
@@ -86,6 +68,16 @@ impl InFlightTag {
     pub unsafe fn matches(self, raw: *mut c_void) -> bool {
         // SAFETY: by the caller's promise.
         Packet(unsafe { NonNull::new_unchecked(raw.cast()) }).tag() == self.0
+    }
+
+    /// Marks a packet as OVS's, which it is from now on: `packet` is forgotten.
+    ///
+    /// # Safety
+    ///
+    /// It is of the pool that this is the tag of.
+    #[inline]
+    pub unsafe fn give(self, packet: Packet) {
+        packet.set_tag(self.0);
     }
 
     /// [`Packet::from_raw`] of a packet that has it.
@@ -143,10 +135,10 @@ impl Packet {
         self.header().pool_slot as usize
     }
 
-    /// Index of its buffer.
+    /// The `struct dp_packet`.
     #[inline]
-    pub fn buf_idx(&self) -> BufIdx {
-        BufIdx(self.header().buf.load(Ordering::Relaxed))
+    pub fn raw(&self) -> *mut c_void {
+        self.0.as_ptr().cast()
     }
 
     /// Gives the packet another buffer and returns the one it had.
@@ -166,18 +158,6 @@ impl Packet {
         let buf = self.replace_buf(NO_BUF);
         debug_assert_ne!(buf, NO_BUF);
         OwnedBuf(BufIdx(buf))
-    }
-
-    /// Hands the packet to OVS, with `frame` in it.
-    ///
-    /// # Safety
-    ///
-    /// `from` is that of its pool.
-    #[inline]
-    pub unsafe fn hand_out(self, from: LaunchPad, frame: Frame) {
-        // SAFETY: `PacketLayout::new` made sure that the frame is part of the packet, and aligned.
-        unsafe { self.0.add(from.frame_ofs).cast::<Frame>().write(frame) };
-        self.set_tag(from.tag.0);
     }
 
     #[inline]
@@ -244,14 +224,19 @@ impl Packet {
             header.tag.store(tag | MOVED, Ordering::Relaxed);
         }
     }
+}
 
-    /// Index of the buffer of a packet in flight; for models and tests.
+#[cfg(feature = "test-utils")]
+#[allow(unsafe_code)]
+impl Packet {
+    /// Index of the buffer of a packet in flight.
     ///
     /// # Safety
     ///
     /// As for [`Packet::from_raw`].
     pub unsafe fn buf_in_flight(raw: *mut c_void) -> Option<BufIdx> {
-        NonNull::new(raw.cast()).map(|at| Packet(at).buf_idx())
+        let packet = NonNull::new(raw.cast()).map(Packet)?;
+        Some(BufIdx(packet.header().buf.load(Ordering::Relaxed)))
     }
 }
 

@@ -22,7 +22,7 @@ pub struct Frame {
 #[derive(Debug, Clone, Copy)]
 pub struct PacketLayout {
     pub(super) size: usize,
-    pub(super) frame_ofs: usize,
+    frame_ofs: usize,
     source_ofs: usize,
     source: u8,
     pub(super) init: fn(*mut c_void),
@@ -72,7 +72,24 @@ impl PacketLayout {
     #[allow(unsafe_code)]
     pub unsafe fn frame_of(&self, raw: *mut c_void) -> Frame {
         // SAFETY: `new` made sure that the frame is part of the packet, and aligned as that is.
-        unsafe { raw.cast::<u8>().add(self.frame_ofs).cast::<Frame>().read() }
+        unsafe { self.frame_at(raw).read() }
+    }
+
+    /// Says where the frame of the packet at `raw` is.
+    ///
+    /// # Safety
+    ///
+    /// `raw` is a packet of OVS that nobody else uses.
+    #[inline]
+    #[allow(unsafe_code)]
+    pub unsafe fn set_frame(&self, raw: *mut c_void, frame: Frame) {
+        // SAFETY: as in `frame_of`.
+        unsafe { self.frame_at(raw).write(frame) };
+    }
+
+    #[inline]
+    fn frame_at(&self, raw: *mut c_void) -> *mut Frame {
+        raw.cast::<u8>().wrapping_add(self.frame_ofs).cast()
     }
 }
 

@@ -8,14 +8,13 @@
 //! A pool lives as long as a port or a packet of it does: [`Pool::retire`] takes it out of the table when
 //! the last port is closed and the last packet is back.
 
+mod cache;
 mod depot;
 mod header;
 mod layout;
 mod slice;
-mod thread;
 
 use std::ffi::c_void;
-use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,14 +22,12 @@ use crate::error::{Error, Result};
 use crate::index::OwnedBuf;
 use crate::model_sync::{Mutex, per_run};
 use crate::region::Region;
+pub use cache::{flush as flush_thread, free};
 use depot::Depot;
-pub use depot::MAGAZINE;
 use header::Slab;
-pub use header::{InFlightTag, LaunchPad, Packet};
+pub use header::{InFlightTag, Packet};
 pub use layout::{Frame, PacketLayout};
 pub use slice::PacketSlice;
-pub use thread::flush as flush_thread;
-use thread::with_thread;
 
 /// Most regions at a time. A host has one, plus one for each VALE port that did not join another.
 pub const MAX_POOLS: usize = 64;
@@ -101,10 +98,10 @@ impl Pool {
         self.id
     }
 
-    /// What its packets are handed to OVS with.
+    /// How its packets are laid out.
     #[inline]
-    pub fn launch_pad(&self) -> LaunchPad {
-        LaunchPad::new(self.id, &self.layout)
+    pub fn layout(&self) -> PacketLayout {
+        self.layout
     }
 
     /// Its region.
@@ -164,65 +161,6 @@ impl Pool {
             in_flight: depot.in_flight(),
         }
     }
-
-    /// Moves packets to `room` until that is full, or the pool has no more. Returns how many.
-    #[inline]
-    pub fn take(&self, room: &mut [MaybeUninit<Packet>]) -> usize {
-        with_thread(self.slot, self.id, |cache| match cache {
-            Some(cache) => {
-                let taken = cache.take(room);
-                cache.publish_fill();
-                taken
-            }
-            None => {
-                let mut depot = self.depot.lock();
-                let mut taken = 0;
-                while taken < room.len()
-                    && let Some(packet) = depot.take()
-                {
-                    room[taken].write(packet);
-                    taken += 1;
-                }
-                taken
-            }
-        })
-    }
-
-    /// Puts packets of this pool back.
-    #[inline]
-    pub fn put(&self, packets: PacketSlice<'_>) {
-        let idle = with_thread(self.slot, self.id, |cache| match cache {
-            Some(cache) => {
-                cache.put(packets);
-                cache.publish_fill();
-                false
-            }
-            None if packets.len() == 0 => false,
-            None => {
-                let mut depot = self.depot.lock();
-                packets.for_each(|packet| depot.put(packet));
-                depot.is_idle()
-            }
-        });
-        if idle {
-            retire_slot(self.slot);
-        }
-    }
-
-    /// For a thread that polls and finds nothing: gives back what others may lack.
-    #[inline]
-    pub fn trim_cache(&self) {
-        with_thread(self.slot, self.id, |cache| {
-            if let Some(cache) = cache {
-                cache.trim();
-            }
-        });
-    }
-
-    /// Gives the calling thread a cache.
-    pub fn attach_thread(&self) {
-        thread::attach(self);
-    }
 }
 
 /// Retires the pool in `slot` if it is idle.
@@ -238,40 +176,6 @@ pub fn pools() -> Vec<Arc<Pool>> {
     let mut pools: Vec<_> = POOLS.lock().iter().flatten().cloned().collect();
     pools.sort_by_key(|pool| pool.id);
     pools
-}
-
-/// Puts a packet back to its pool, from any thread.
-///
-/// The pool is still there: a pool with a packet in flight is never retired.
-#[inline]
-pub fn free(packet: Packet) {
-    let left = with_thread(packet.pool_slot(), packet.pool_id(), |cache| match cache {
-        Some(cache) => {
-            cache.push(packet);
-            cache.publish_fill();
-            None
-        }
-        None => Some(packet),
-    });
-    if let Some(packet) = left {
-        free_to_depot(packet);
-    }
-}
-
-#[cold]
-fn free_to_depot(packet: Packet) {
-    let pool = POOLS.lock()[packet.pool_slot()].clone();
-    let Some(pool) = pool.filter(|pool| pool.id == packet.pool_id()) else {
-        log::error!("a packet came back whose region is gone");
-        return;
-    };
-    let mut depot = pool.depot.lock();
-    depot.put(packet);
-    let idle = depot.is_idle();
-    drop(depot);
-    if idle {
-        pool.retire();
-    }
 }
 
 /// For the C boundary: [`Packet::from_raw`] and [`free`]. False when the packet was not in flight.

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ovs_netmap::engine::HEADROOM;
+use ovs_netmap::test_utils::engine::HEADROOM;
 
 use crate::support::{frame, mapped_and_open, module, open, run, try_open};
 

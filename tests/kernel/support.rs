@@ -7,12 +7,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ovs_netmap::abi;
-use ovs_netmap::engine::{HEADROOM, OpenRequest, Opened, SyncedRing, kernel};
-use ovs_netmap::index::{BufIdx, OwnedBuf, Owner};
-use ovs_netmap::name::PortName;
-use ovs_netmap::region::Region;
-use ovs_netmap::ring::Slot;
+use netmap_sys::netmap::{NS_BUF_CHANGED, NS_MOREFRAG};
+use ovs_netmap::test_utils::abi;
+use ovs_netmap::test_utils::engine::{HEADROOM, OpenRequest, Opened, SyncedRing, kernel};
+use ovs_netmap::test_utils::index::{BufIdx, OwnedBuf, Owner};
+use ovs_netmap::test_utils::name::PortName;
+use ovs_netmap::test_utils::region::Region;
+use ovs_netmap::test_utils::ring::Slot;
 use parking_lot::{Mutex, MutexGuard};
 
 /// The module is one for all tests.
@@ -40,7 +41,11 @@ pub struct Port {
     pub spare: Vec<OwnedBuf>,
 }
 
-pub fn try_open(name: &str, rings: u32, extra_bufs: u32) -> ovs_netmap::error::Result<Port> {
+pub fn try_open(
+    name: &str,
+    rings: u32,
+    extra_bufs: u32,
+) -> ovs_netmap::test_utils::error::Result<Port> {
     let name = PortName::parse(name).unwrap();
     let mut opened = kernel::open(&OpenRequest {
         name: &name,
@@ -94,7 +99,7 @@ impl Port {
         let full = Slot {
             buf_idx: region.release(ours, Owner::OUTSIDE).0,
             len: frame.len() as u16,
-            flags: abi::NS_BUF_CHANGED,
+            flags: NS_BUF_CHANGED,
             ptr: batch.ring().with_offset(slot.ptr, offset),
         };
         batch.pass(full);
@@ -139,13 +144,13 @@ impl Port {
         let empty = Slot {
             buf_idx: region.release(ours, Owner::OUTSIDE).0,
             len: 0,
-            flags: abi::NS_BUF_CHANGED,
+            flags: NS_BUF_CHANGED,
             ptr: slot.ptr,
         };
         batch.pass(empty);
         batch.commit();
         self.spare.push(theirs);
-        Some((bytes, offset, slot.flags & abi::NS_MOREFRAG != 0))
+        Some((bytes, offset, slot.flags & NS_MOREFRAG != 0))
     }
 
     pub fn recv(&mut self, pair: usize) -> (Vec<u8>, u64) {

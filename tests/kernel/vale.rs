@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ovs_netmap::engine::{HEADROOM, SyncedRing};
+use ovs_netmap::test_utils::engine::{HEADROOM, SyncedRing};
 
 use crate::support::{frame, mapped_and_open, module, open, try_open};
 

@@ -7,8 +7,10 @@
 
 use std::sync::Arc;
 
-use super::super::user_region::{Direction, PortBuffers, UserRegion};
-use super::super::{EnginePort, HEADROOM, OpenRequest, Opened, RingPair, RingSync, SyncedRing};
+use super::super::user_region::{PortBuffers, UserRegion};
+use super::super::{
+    Direction, EnginePort, HEADROOM, OpenRequest, Opened, RingPair, RingSync, SyncedRing,
+};
 use crate::error::{Error, Result};
 use crate::index::{BufIdx, OwnedBuf, Owner};
 use crate::region::Region;

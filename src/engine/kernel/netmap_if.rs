@@ -11,18 +11,10 @@ use netmap_sys::netmap::netmap_ring;
 
 use super::region::{KernelRegion, nonsense};
 use crate::abi::{netmap_if, nmreq_register};
+use crate::engine::Direction;
 use crate::error::Result;
 use crate::index::{BufIdx, OwnedBuf, Owner};
 use crate::ring::Ring;
-
-/// Transmit or receive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// Transmit.
-    Tx,
-    /// Receive.
-    Rx,
-}
 
 /// An open port in its region: its `netmap_if`, with its rings and its list of extra buffers.
 pub struct NetmapIf {

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::device::{Device, Offsets};
-use super::netmap_if::{Direction, NetmapIf};
+use super::netmap_if::NetmapIf;
 use super::region::{self, KernelRegion};
 use super::sync::{Ioctl, ValeRxSync};
 use super::{KernelPort, Refusal};
@@ -13,7 +13,10 @@ use crate::abi::{
     NIOCRXSYNC, NIOCTXSYNC, NR_REG_ALL_NIC, NR_REG_NIC_SW, NR_REG_ONE_NIC, NR_REG_ONE_SW,
     NR_REG_SW, NR_RX_RINGS_ONLY, NR_TX_RINGS_ONLY, nmreq_register,
 };
-use crate::engine::{HEADROOM, OpenRequest, Opened, RingPair, RingSync, SyncedRing};
+use crate::engine::{
+    Direction, FRAME_OVERHEAD, HEADROOM, OpenRequest, Opened, RingPair, RingSync, SyncedRing,
+    VIRTUAL_MTU,
+};
 use crate::error::{Error, Result};
 use crate::name::{PortKind, PortName, Rings};
 use crate::netif::HostInterface;
@@ -21,13 +24,9 @@ use crate::ring::Ring;
 
 /// Room before a frame that is worth having, if [`HEADROOM`] is too much.
 const LEAST_HEADROOM: u32 = 128;
-/// What a frame has besides the MTU: Ethernet header and two VLAN tags.
-const FRAME_OVERHEAD: u32 = 14 + 2 * 4;
 /// VALE (`nm_vale_flush`) raises a receiver's offset to the alignment of the frame it copies, by less
 /// than this, even where the receiver has no offsets and reads from its buffer's base.
 const VALE_ALIGNMENT: u32 = 64;
-/// MTU of ports without a host interface.
-const VIRTUAL_MTU: u32 = 1500;
 /// Drivers that give their cards receive buffers in steps of 1 KiB only: with slot offsets in a
 /// buffer of 2 KiB, each frame of more than 1 KiB would come in two slots.
 const KIB_DRIVERS: [&str; 5] = ["e1000", "e1000e", "igb", "ixgbe", "ixgbevf"];

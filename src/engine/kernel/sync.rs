@@ -66,7 +66,7 @@ impl RingSync for ValeRxSync {
 mod tests {
     use super::*;
     use crate::abi::RING_OFFSET_MASK;
-    use crate::engine::kernel::netmap_if::Direction;
+    use crate::engine::Direction;
     use crate::engine::kernel::netmap_if::tests::{port, ring_at};
 
     #[test]

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::bpf::{Mode, Redirect};
 use super::socket::{self, Bound, Queue};
 use super::sync::{Frames, RxSync, RxSyncCounters, TxSync, TxSyncCounters};
-use crate::engine::user_region::{Direction, HEADROOM, PortBuffers};
-use crate::engine::{EnginePort, InterfaceCounts, RingPair, SyncedRing};
+use crate::engine::user_region::{HEADROOM, PortBuffers};
+use crate::engine::{Direction, EnginePort, InterfaceCounts, RingPair, SyncedRing};
 use crate::error::Result;
 use crate::index::OwnedBuf;
 

@@ -6,8 +6,9 @@ use std::collections::HashSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::engine::Direction;
 use crate::engine::OpenRequest;
-use crate::engine::user_region::{Direction, PortBuffers, UserRegion};
+use crate::engine::user_region::{PortBuffers, UserRegion};
 use crate::engine::xdp::queue::fake::{self, Kernel};
 use crate::name::PortName;
 

@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A stand-in for Open vSwitch, as small as can be: what its packets look like, and ports of the
 //! user-space engine taken apart.
-#![allow(dead_code, unsafe_code)]
 
 use std::ffi::c_void;
 use std::mem::{offset_of, size_of};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
-use ovs_netmap::burst::TxBurst;
-use ovs_netmap::config::EngineChoice;
-use ovs_netmap::counters::{RxCounters, TxCounters};
-use ovs_netmap::engine::{self, EnginePort, OpenRequest};
-use ovs_netmap::name::PortName;
-use ovs_netmap::pool::{Frame, PacketLayout, Pool};
-use ovs_netmap::region::Region;
-use ovs_netmap::ring::Ring;
-use ovs_netmap::rx::RxQueue;
-use ovs_netmap::throttle::Interval;
-use ovs_netmap::tx::{Sent, TxQueue};
+use crate::burst::TxBurst;
+use crate::config::EngineChoice;
+use crate::counters::{RxCounters, TxCounters};
+use crate::engine::{self, EnginePort, OpenRequest, SyncedRing};
+use crate::name::PortName;
+use crate::pool::{Frame, PacketLayout, Pool};
+use crate::port::Port;
+use crate::region::Region;
+use crate::ring::Ring;
+use crate::rx::RxQueue;
+use crate::throttle::Interval;
+use crate::tx::{Sent, TxQueue};
 
 /// `source` of the library's packets.
 const OWN: u8 = 7;
@@ -100,15 +100,33 @@ pub fn send(tx: &mut TxQueue, packets: &mut [*mut c_void]) -> Sent {
     tx.send(unsafe { TxBurst::new(packets, layout()) })
 }
 
+/// A receive queue that has one ring, and syncs it as often as it is polled.
+pub fn rx_queue(pool: &Arc<Pool>, ring: SyncedRing) -> (RxQueue, Arc<RxCounters>) {
+    let mut queue = RxQueue::new(Arc::clone(pool));
+    let counters = queue.add_ring(ring, &Interval::new(0));
+    (queue, counters)
+}
+
+/// The pool of an open port.
+pub fn pool_of(port: &Port) -> &Pool {
+    port.state().pool()
+}
+
 /// A port with one ring pair, taken apart.
 pub struct Parts {
+    /// Its receive queue.
     pub rx: RxQueue,
+    /// Its transmit queue.
     pub tx: TxQueue,
+    /// What the receive queue counts.
     pub rx_counters: Arc<RxCounters>,
+    /// What the transmit queue counts.
     pub tx_counters: Arc<TxCounters>,
     /// Second handles on its rings, receive and transmit.
     pub rings: [Ring; 2],
+    /// Where its buffers are.
     pub region: Arc<Region>,
+    /// Where its packets come from.
     pub pool: Arc<Pool>,
     port: Box<dyn EnginePort>,
     brought: usize,
@@ -138,8 +156,7 @@ impl Parts {
             tx_ring.ring.set_offset_alignment(alignment);
         }
         let rings = [rx_ring.ring.other_side(), tx_ring.ring.other_side()];
-        let mut rx = RxQueue::new(Arc::clone(&pool));
-        let rx_counters = rx.add_ring(rx_ring, &Interval::new(0));
+        let (rx, rx_counters) = rx_queue(&pool, rx_ring);
         let max_frame = Arc::new(AtomicU32::new(1522));
         let tx = TxQueue::new(Arc::clone(&pool), vec![tx_ring], max_frame);
         Parts {
