@@ -20,5 +20,5 @@ macro_rules! modules {
 }
 
 modules! {
-    abi burst clock config counters engine error index name pool port region ring rx show tx
+    burst clock config counters engine error index name pool port region ring rx show tx
 }

@@ -2,13 +2,11 @@
 //! An open port, frames, what the module has left, and `pkt-gen`.
 
 use std::fs::{self, File};
-use std::os::fd::AsRawFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use netmap_sys::netmap::{NS_BUF_CHANGED, NS_MOREFRAG};
-use ovs_netmap::test_utils::abi;
 use ovs_netmap::test_utils::engine::{HEADROOM, OpenRequest, Opened, SyncedRing, kernel};
 use ovs_netmap::test_utils::index::{BufIdx, OwnedBuf, Owner};
 use ovs_netmap::test_utils::name::PortName;
@@ -183,32 +181,9 @@ pub fn frame(len: usize, seed: u32) -> Vec<u8> {
     bytes
 }
 
-/// How many buffers of a region are free, by taking all of them for a moment.
+/// How many buffers of a region are free.
 pub fn free_bufs(mem_id: u16) -> u32 {
-    let device = File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/netmap")
-        .unwrap();
-    let mut body = abi::nmreq_register {
-        nr_mode: abi::NR_REG_NULL,
-        nr_mem_id: mem_id,
-        nr_extra_bufs: 10_000_000,
-        ..abi::nmreq_register::default()
-    };
-    let mut header = abi::nmreq_header {
-        nr_version: abi::NETMAP_API,
-        nr_reqtype: abi::NETMAP_REQ_REGISTER,
-        nr_reserved: 0,
-        nr_name: [0; abi::NETMAP_REQ_IFNAMSIZ],
-        nr_options: 0,
-        nr_body: (&raw mut body) as u64,
-    };
-    header.nr_name[0] = b'c' as _;
-    // SAFETY: what NIOCCTRL takes, with the body of its request type.
-    let result = unsafe { libc::ioctl(device.as_raw_fd(), abi::NIOCCTRL as _, &raw mut header) };
-    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
-    body.nr_extra_bufs
+    kernel::free_bufs(mem_id).expect("the module makes a null port")
 }
 
 /// How many regions this process has mapped, and netmap descriptors open.

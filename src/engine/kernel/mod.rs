@@ -18,6 +18,8 @@ use self::device::Device;
 use self::netmap_if::NetmapIf;
 use self::register::PortRequest;
 use super::{EnginePort, OpenRequest, Opened};
+#[cfg(feature = "test-utils")]
+use crate::abi::{NR_REG_NULL, nmreq_register};
 use crate::error::{Error, Result};
 use crate::index::OwnedBuf;
 
@@ -39,6 +41,19 @@ pub fn available() -> bool {
 /// How to get the module, as a clause for messages.
 pub fn how_to_get() -> &'static str {
     diagnose::HOW_TO_GET
+}
+
+/// How many buffers of a region are free, by taking all of them for a moment.
+#[cfg(feature = "test-utils")]
+pub fn free_bufs(mem_id: u16) -> io::Result<u32> {
+    let mut register = nmreq_register {
+        nr_mode: NR_REG_NULL,
+        nr_mem_id: mem_id,
+        nr_extra_bufs: 10_000_000,
+        ..nmreq_register::default()
+    };
+    Device::open()?.register("c", &mut register)?;
+    Ok(register.nr_extra_bufs)
 }
 
 /// Opens a port of the module.
