@@ -164,8 +164,7 @@ impl Port {
             return Err(Error::new(
                 libc::EINVAL,
                 format!(
-                    "n_rxq={n_rxq}: expected 1 to {available}, which is how many receive rings \
-                     {name} has"
+                    "n_rxq={n_rxq} is out of range: {name} has receive rings for 1 to {available} queues"
                 ),
             ));
         }

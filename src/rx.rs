@@ -279,9 +279,8 @@ fn slow_path(batch: &Batch<'_>, region: &Region, counters: &RxCounters) -> SlowP
         TOO_LONG.log(
             log::Level::Warn,
             format_args!(
-                "a frame in {} slots is longer than a buffer, which has {room} bytes: dropped; \
-                 larger buffers (other_config:netmap-buf-size, or netmap's buf_size) or a smaller \
-                 MTU avoid that",
+                "dropped a frame over {} slots: a buffer has room for {room} bytes; lower the MTU, or \
+                 raise other_config:netmap-buf-size (user space) or netmap's buf_size (kernel)",
                 whole.slots
             ),
         );

@@ -205,7 +205,7 @@ fn open_userspace(request: &OpenRequest<'_>) -> Result<Opened> {
         PortKind::Hardware { .. } => Err(Error::new(
             libc::EOPNOTSUPP,
             format!(
-                "{}: AF_XDP, for interfaces without netmap, is Linux's",
+                "{}: without netmap in the kernel an interface needs AF_XDP, which only Linux has",
                 request.name
             ),
         )),

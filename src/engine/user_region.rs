@@ -206,7 +206,9 @@ impl UserRegion {
     /// A number of its own for a port's rings.
     pub fn port(&self) -> Result<PortBuffers> {
         let owner = self.mapping.free_owners.lock().pop();
-        let owner = owner.ok_or_else(|| Error::new(libc::ENOSPC, "too many ports in a region"))?;
+        let owner = owner.ok_or_else(|| {
+            Error::new(libc::ENOSPC, "the region has as many ports as it can have")
+        })?;
         Ok(PortBuffers {
             region: self.clone(),
             owner: Owner(owner),
@@ -288,7 +290,8 @@ impl PortBuffers {
         let mut free = self.region.mapping.free.lock();
         let Some(keep) = free.len().checked_sub(n as usize) else {
             let message = format!(
-                "a ring needs {n} buffers, the region has {} left",
+                "a ring needs {n} buffers, but the region has {} left; raise \
+                 other_config:netmap-region-bufs",
                 free.len()
             );
             return Err(Error::new(libc::ENOMEM, message));
@@ -357,7 +360,7 @@ impl RingMemory {
         // SAFETY: a. the allocation has `size` bytes and lives in the `Arc`; b. it is aligned to
         // `NM_CACHE_ALIGN`, and the reference made in `init` is gone.
         unsafe { Ring::new(ring, size, owner, max_offset, Arc::new(self)) }
-            .map_err(|_| Error::new(libc::EINVAL, "a ring needs between 2 and 2^20 slots"))
+            .map_err(|_| Error::new(libc::EINVAL, "a ring has 2 to 1048576 slots"))
     }
 }
 

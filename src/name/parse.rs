@@ -48,7 +48,7 @@ pub(super) fn parse(text: &str) -> Result<PortName> {
     if name.netmap_name().len() >= NETMAP_REQ_IFNAMSIZ {
         cursor.at = end;
         let max = NETMAP_REQ_IFNAMSIZ - 1;
-        return Err(cursor.expected(&format!("an end before this, after at most {max} bytes")));
+        return Err(cursor.expected(&format!("the name to end: it has at most {max} bytes")));
     }
     Ok(name)
 }
@@ -129,7 +129,7 @@ impl<'a> Cursor<'a> {
         let ifname = self.word("an interface's name")?;
         if ifname == "." || ifname == ".." {
             self.at = start;
-            return Err(self.expected("an interface's name, which this cannot be"));
+            return Err(self.expected("a name that an interface can have"));
         }
         Ok(Base::Interface(ifname))
     }
@@ -188,7 +188,7 @@ impl<'a> Cursor<'a> {
             },
             (Some('-' | '^' | '*'), Base::Vale { .. }) => {
                 return Err(self.expected(
-                    "no choice of rings, which only a host interface has (see options:n_rxq)",
+                    "no choice of rings: only a network interface has them (see options:n_rxq)",
                 ));
             }
             (_, Base::Vale { switch, port }) => PortKind::Vale {

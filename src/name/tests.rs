@@ -179,7 +179,7 @@ fn refusals_say_where_and_what() {
     refused("netmap:eth0:1", 12, "without white space or ':'");
     refused("foo:1", 4, "':'");
     refused("dev/null", 4, "no flags");
-    refused("netmap:..", 8, "which this cannot be");
+    refused("netmap:..", 8, "a name that an interface can have");
     refused("netmap:sixteen_bytes_xx", 23, "at most 15 bytes");
     refused("vale0", 6, "':' and a port");
     refused("valence", 8, "\"netmap:vale0\"");

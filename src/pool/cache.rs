@@ -150,7 +150,7 @@ pub fn free(packet: Packet) {
 fn free_to_depot(packet: Packet) {
     let pool = POOLS.lock()[packet.pool_slot()].clone();
     let Some(pool) = pool.filter(|pool| pool.id == packet.pool_id()) else {
-        log::error!("a packet came back whose region is gone");
+        log::error!("a packet was freed whose region is gone; ignored");
         return;
     };
     let mut depot = pool.depot.lock();

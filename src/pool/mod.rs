@@ -77,7 +77,7 @@ impl Pool {
         let slot = pools.iter().position(Option::is_none).ok_or_else(|| {
             Error::new(
                 libc::ENOSPC,
-                format!("{MAX_POOLS} memory regions are in use, which is the limit"),
+                format!("all {MAX_POOLS} memory regions are in use; close a port that has one of its own"),
             )
         })?;
         let pool = Arc::new(Pool {

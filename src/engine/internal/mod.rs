@@ -19,8 +19,7 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Opened> {
         return Err(Error::new(
             libc::EOPNOTSUPP,
             format!(
-                "{}: memory region @{region} can only be chosen with netmap's kernel module; leave \
-                 the suffix out",
+                "{}: only netmap's kernel module has numbered memory regions; leave \"@{region}\" out",
                 request.name
             ),
         ));

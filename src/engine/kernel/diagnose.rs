@@ -58,8 +58,8 @@ pub fn refused(device: &Device, name: &PortName, e: &io::Error) -> Error {
     let errno = e.raw_os_error().unwrap_or(libc::EIO);
     let hint = match errno {
         libc::ENXIO | libc::ENODEV => missing(name),
-        libc::EBUSY => "it is in use otherwise: attached to a VALE switch, bound exclusively by \
-                        another process, or a bonding or bridge member"
+        libc::EBUSY => "it is in use: attached to a VALE switch, bound exclusively by another \
+                        process, or member of a bond or bridge"
             .to_owned(),
         libc::ENOMEM => {
             "its region has no room for another port's rings and buffers; raise netmap's if_num, \
@@ -71,7 +71,7 @@ pub fn refused(device: &Device, name: &PortName, e: &io::Error) -> Error {
         libc::EOPNOTSUPP => {
             "its driver has no netmap support, and netmap's admode forbids emulation".to_owned()
         }
-        libc::EPERM | libc::EACCES => "the process needs the privilege to do that".to_owned(),
+        libc::EPERM | libc::EACCES => "the process lacks the privilege for that".to_owned(),
         libc::EMFILE | libc::ENFILE => {
             "the process has too many open files; raise its limit".to_owned()
         }
@@ -96,9 +96,9 @@ fn missing(name: &PortName) -> String {
         PortKind::Vale { switch, .. } => {
             format!("the module was built without VALE, or has no room for switch {switch}")
         }
-        PortKind::Pipe { base, .. } => format!(
-            "there is no port {base}, and the module could not create one for the pipe to hang on"
-        ),
+        PortKind::Pipe { base, .. } => {
+            format!("there is no port {base}, and the module could not make one for the pipe")
+        }
         PortKind::Null { .. } => String::new(),
     }
 }
@@ -108,7 +108,7 @@ fn invalid(device: &Device, name: &PortName) -> String {
     match Module::probe(device) {
         Module::Speaks(version) => {
             return format!(
-                "the module speaks version {version} of netmap's API, this library {NETMAP_API}"
+                "the module has version {version} of netmap's API, this library needs {NETMAP_API}"
             );
         }
         Module::Older => {
@@ -125,7 +125,7 @@ fn invalid(device: &Device, name: &PortName) -> String {
             ..nmreq_port_info_get::default()
         };
         if device.ask(NETMAP_API, "", &mut info).is_err() {
-            return format!("there is no memory region {mem_id} now");
+            return format!("there is no memory region {mem_id}");
         }
     }
     let mut info = nmreq_port_info_get::default();
@@ -136,7 +136,9 @@ fn invalid(device: &Device, name: &PortName) -> String {
         } if device.ask(NETMAP_API, ifname, &mut info).is_ok() => {
             let rings = info.nr_tx_rings.max(info.nr_rx_rings);
             if *ring >= rings {
-                return format!("{ifname} has {rings} ring pairs, there is no number {ring}");
+                return format!(
+                    "there is no ring {ring}: {ifname} has {rings} ring pairs, counted from 0"
+                );
             }
         }
         PortKind::Hardware {
@@ -158,7 +160,7 @@ fn invalid(device: &Device, name: &PortName) -> String {
         }
         _ => {}
     }
-    "the kernel's log tells more".to_owned()
+    "see the kernel's log".to_owned()
 }
 
 /// Says so, if the MTU of `ifname` does not fit into a buffer.

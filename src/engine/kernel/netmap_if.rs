@@ -142,7 +142,7 @@ impl NetmapIf {
         }
         if bufs.len() < given as usize {
             log::warn!(
-                "netmap: the list of {given} extra buffers is broken after {} of them",
+                "netmap: the list of {given} extra buffers breaks after {}",
                 bufs.len()
             );
         }

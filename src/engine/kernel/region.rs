@@ -147,7 +147,7 @@ impl Mapping {
         };
         anchor.register(ANCHOR, &mut register).map_err(|e| {
             failed(
-                "open a null port in it, which keeps it mapped while OVS holds packets",
+                "open a null port in it, to keep it mapped while OVS holds packets",
                 &e,
             )
         })?;
@@ -293,7 +293,7 @@ fn check(mem_id: u16, pools: &nmreq_pools_info, memsize: u64) -> Result<()> {
 pub(super) fn nonsense(mem_id: u16, what: &str) -> Error {
     Error::new(
         libc::EPROTO,
-        format!("netmap region {mem_id}: what the module says about {what} makes no sense"),
+        format!("netmap region {mem_id}: the module's account of {what} is inconsistent"),
     )
 }
 
