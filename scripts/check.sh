@@ -58,6 +58,7 @@ step clippy "cargo clippy, warnings denied" cargo clippy --all-targets -- -D war
 # The tests see more of the library than its users do: without them, what nobody uses is dead.
 step dead-code "cargo clippy of the library alone" cargo clippy --lib -- -D warnings || true
 step doc "cargo doc, warnings denied" cargo doc --no-deps --config 'build.rustdocflags=["-Dwarnings"]' || true
+step rust-version "the oldest Rust that Cargo.toml promises" scripts/check-rust-version.sh || true
 
 for tool in shellcheck ruff codespell; do
     step "$tool" "$tool" scripts/lint.sh "$tool" || true
