@@ -20,7 +20,7 @@ export OVS OVS_DIR PREFIX LIBDIR DESTDIR TESTS JOBS NETMAP_KO PKT_GEN KERNEL NAT
        NETMAP_DRIVERS TRAFFIC
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check check-netmap check-kernel soak ovs lib bench install clean
+.PHONY: help demo demo-ovn check check-netmap check-kernel soak ovs lib bench install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -37,6 +37,9 @@ help: ## this list
 
 demo: ## builds all that is missing, then sends real traffic through two netmap ports
 	@scripts/drive.sh demo.py
+
+demo-ovn: ## OVN on two chassis, all ports of type netmap (DEMO_TYPE=system to compare)
+	@scripts/demo-ovn.sh
 
 check: ## the whole test suite; the last line says how many passed, failed, were skipped
 	@scripts/check.sh

@@ -197,6 +197,9 @@ for OVS in "${releases[@]}"; do
     tests=tests/system
     [ "$first" ] || tests+=/test_plain.py
     [ -z "$library" ] || pytest_tests "$tests"
+    if [ "$first" ] && [ "$library" ]; then
+        step demo-ovn "OVN on two chassis with netmap ports" scripts/demo-ovn.sh || true
+    fi
     first=
 done
 
