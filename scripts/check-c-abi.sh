@@ -31,9 +31,9 @@ CC=$cc "$ROOT/scripts/abi_record.py" "$STAGE"
 
 say "tests/c_abi.c with the shared library"
 "$cc" -g "${strict[@]}" "${cflags[@]}" "$ROOT/tests/c_abi.c" -o "$work/shared" "${libs[@]}" -pthread
-readelf -d "$work/shared" | grep -q 'NEEDED.*libovs_netmap\.so\.[0-9]'
+readelf -d "$work/shared" | grep 'NEEDED.*libovs_netmap\.so\.[0-9]' >/dev/null
 # Each symbol with its version, so that an older library is refused at start.
-readelf --dyn-syms -W "$work/shared" | grep -q ' netmap_host_attach@OVS_NETMAP_[0-9]'
+readelf --dyn-syms -W "$work/shared" | grep ' netmap_host_attach@OVS_NETMAP_[0-9]' >/dev/null
 LD_LIBRARY_PATH=$STAGE/lib "$work/shared"
 
 say "tests/c_abi.c with the static library"
