@@ -344,6 +344,14 @@ mod tests {
         Config::parse(&|key| lookup(pairs, key))
     }
 
+    /// The configuration of a process that has seen `netmap-init=true`.
+    fn enabled() -> Store {
+        let store = Store::new();
+        store.reload(&|key| lookup(&[(KEY_INIT, "true")], key));
+        assert!(store.state.read().config.init);
+        store
+    }
+
     fn lookup(pairs: &[(&str, &str)], key: &str) -> Option<String> {
         let pair = pairs.iter().find(|pair| pair.0 == key)?;
         Some(pair.1.to_owned())
@@ -392,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_values_keep_the_default_and_are_named() {
+    fn bad_values_are_refused() {
         refused(KEY_INIT, "yes", "\"true\" or \"false\"");
         refused(KEY_EXTRA_BUFS, "31", "from 32 to 1048576");
         refused(KEY_EXTRA_BUFS, "1048577", "from 32 to 1048576");
@@ -424,24 +432,23 @@ mod tests {
     }
 
     #[test]
-    fn reload_takes_the_interval_and_announces_the_rest() {
-        let store = Store::new();
-        store.reload(&|key| lookup(&[(KEY_INIT, "true")], key));
-        assert!(store.state.read().config.init);
+    fn the_interval_is_followed_at_run_time() {
+        let store = enabled();
         let before = store.generation.load(Ordering::Acquire);
+        let changed: &[(&str, &str)] = &[(KEY_INIT, "true"), (KEY_RXSYNC_INTERVAL, "50")];
+        assert!(store.reload(&|key| lookup(changed, key)).is_empty());
+        assert_eq!(store.state.read().config.rxsync_interval_us, 50);
+        assert_eq!(store.generation.load(Ordering::Acquire), before + 1);
+    }
 
-        let changed: &[(&str, &str)] = &[
-            (KEY_INIT, "true"),
-            (KEY_RXSYNC_INTERVAL, "50"),
-            (KEY_ENGINE, "kernel"),
-        ];
+    #[test]
+    fn what_needs_a_restart_is_announced() {
+        let store = enabled();
+        let changed: &[(&str, &str)] = &[(KEY_INIT, "true"), (KEY_ENGINE, "kernel")];
         let messages = store.reload(&|key| lookup(changed, key));
         assert_eq!(messages.len(), 1, "{messages:?}");
         assert!(messages[0].contains(KEY_ENGINE) && messages[0].contains("restarted"));
-        let config = store.state.read().config;
-        assert_eq!(config.rxsync_interval_us, 50);
-        assert_eq!(config.engine, EngineChoice::Auto);
-        assert_eq!(store.generation.load(Ordering::Acquire), before + 1);
+        assert_eq!(store.state.read().config.engine, EngineChoice::Auto);
 
         let off = store.reload(&|key| lookup(&[(KEY_INIT, "false")], key));
         assert!(off.iter().any(|m| m.contains(KEY_INIT)), "{off:?}");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! From the `log` crate to the host's own log, and a limit for messages from the data path.
+//! From the `log` crate to the log of Open vSwitch, and a limit for messages from the data path.
 
 use std::cell::Cell;
 use std::fmt;
@@ -59,7 +59,7 @@ pub fn install(callback: Callback) -> bool {
         return false;
     }
     let installed = BRIDGE.callback.set(callback).is_ok();
-    // The host filters by module at run time; what is more detailed than its levels is not built.
+    // OVS filters by module at run time; what is more detailed than its levels is not built.
     log::set_max_level(LevelFilter::Debug);
     installed
 }
@@ -76,7 +76,7 @@ struct Bridge {
 struct Inside;
 
 impl Inside {
-    /// None when it is already: the host's logging has logged something through us, and would do so
+    /// None when it is already: OVS's logging has logged something through us, and would do so
     /// for ever.
     fn enter() -> Option<Inside> {
         INSIDE
@@ -216,7 +216,7 @@ mod tests {
         let seen: Arc<Mutex<Vec<(LogLevel, String)>>> = Arc::default();
         let sink = Arc::clone(&seen);
         assert!(install(Box::new(move |level, message| {
-            // A host's log that logs itself: heard nowhere, and no recursion.
+            // A log that logs itself: heard nowhere, and no recursion.
             log::error!("from inside");
             assert_ne!(message, "panic", "wanted by the test");
             sink.lock().push((level, message.to_owned()));
@@ -270,11 +270,15 @@ mod tests {
     }
 
     #[test]
-    fn zeros_and_extremes() {
+    fn zeros_count_as_ones() {
         let limit = RateLimit::new(0, 0);
         assert_eq!(limit.admit_at(0), Some(0));
         assert_eq!(limit.admit_at(59_999), None);
         assert_eq!(limit.admit_at(60_000), Some(1));
+    }
+
+    #[test]
+    fn the_largest_numbers_do_not_overflow() {
         let limit = RateLimit::new(u32::MAX, u32::MAX);
         assert_eq!(limit.admit_at(u64::MAX), Some(0));
         assert_eq!(limit.admit_at(0), None);

@@ -117,7 +117,7 @@ impl PortName {
         parse::parse(text)
     }
 
-    /// Parses `text` for a host on which `exists` tells whether an interface has a given name.
+    /// Parses `text` for a machine on which `exists` tells whether an interface has a given name.
     ///
     /// Linux allows `veth-1` as an interface's name, which the grammar reads as ring 1 of `veth`.
     /// A plain `veth-1` is what OVS users type for an interface, so there the interface wins if it

@@ -150,12 +150,9 @@ fn the_largest_buffers() {
     let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
     let name = "null:7".parse().unwrap();
     let request = OpenRequest {
-        name: &name,
-        rings: 1,
-        extra_bufs: 64,
         region_bufs: 256,
         buf_size: 65536,
-        null_source: None,
+        ..OpenRequest::small(&name)
     };
     let mut opened = engine::open(config::EngineChoice::Userspace, &request).unwrap();
     let pool = pool::Pool::of(&opened.region, fake_ovs::layout()).unwrap();
@@ -179,7 +176,7 @@ fn the_largest_buffers() {
 /// A resize moves the data to malloc memory: such a packet is copied on send, and comes back whole.
 #[test]
 #[allow(unsafe_code)]
-fn moved_packets_are_copied_and_come_back() {
+fn moved_packets_survive_a_send() {
     let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
     small_regions();
     let mut world = world();
@@ -257,12 +254,8 @@ fn frames_over_several_slots() {
     let open = |text: &str| {
         let name = text.parse().unwrap();
         let request = OpenRequest {
-            name: &name,
-            rings: 1,
-            extra_bufs: 64,
             region_bufs: 8192,
-            buf_size: 2048,
-            null_source: None,
+            ..OpenRequest::small(&name)
         };
         engine::open(config::EngineChoice::Userspace, &request).unwrap()
     };
@@ -384,12 +377,9 @@ fn a_region_that_stays_gets_its_buffers_back() {
     world.step(&recv(3, 8));
     let name = NAMES[4].parse().unwrap();
     let request = OpenRequest {
-        name: &name,
-        rings: 1,
         extra_bufs: 96,
         region_bufs: 8192,
-        buf_size: 2048,
-        null_source: None,
+        ..OpenRequest::small(&name)
     };
     let opened = engine::open(EngineChoice::Userspace, &request).unwrap();
     world.close(3);

@@ -94,6 +94,21 @@ pub struct OpenRequest<'a> {
     pub null_source: Option<&'a str>,
 }
 
+#[cfg(any(test, feature = "test-utils"))]
+impl<'a> OpenRequest<'a> {
+    /// One ring pair and 64 extra buffers, in a region of 4096 buffers.
+    pub fn small(name: &'a PortName) -> OpenRequest<'a> {
+        OpenRequest {
+            name,
+            rings: 1,
+            extra_bufs: 64,
+            region_bufs: 4096,
+            buf_size: 2048,
+            null_source: None,
+        }
+    }
+}
+
 /// An open port as its engine hands it over.
 pub struct Opened {
     /// Where its buffers are.

@@ -29,7 +29,7 @@ pub use header::{InFlightTag, Packet};
 pub use layout::{Frame, PacketLayout};
 pub use slice::PacketSlice;
 
-/// Most regions at a time. A host has one, plus one for each VALE port that did not join another.
+/// Most regions at a time. A machine has one, plus one for each VALE port that did not join another.
 pub const MAX_POOLS: usize = 64;
 
 per_run! {

@@ -46,12 +46,9 @@ pub fn try_open(
 ) -> ovs_netmap::test_utils::error::Result<Port> {
     let name = PortName::parse(name).unwrap();
     let mut opened = kernel::open(&OpenRequest {
-        name: &name,
         rings,
         extra_bufs,
-        region_bufs: 4096,
-        buf_size: 2048,
-        null_source: None,
+        ..OpenRequest::small(&name)
     })?;
     let spare = std::mem::take(&mut opened.extra);
     Ok(Port { opened, spare })

@@ -225,11 +225,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn udp_frames_differ_and_have_right_checksums() {
+    fn udp_frames_differ() {
         let frames: Vec<_> = (0..300).map(udp_frame).collect();
         for (i, f) in frames.iter().enumerate() {
+            assert!(frames[..i].iter().all(|other| other != f), "flow {i}");
+        }
+    }
+
+    #[test]
+    fn udp_frames_have_right_checksums() {
+        for (i, f) in (0..300).map(udp_frame).enumerate() {
             assert_eq!(ones_complement_sum(&f[14..34]), 0xffff, "flow {i}");
-            assert!(frames[..i].iter().all(|other| other != f));
         }
     }
 }

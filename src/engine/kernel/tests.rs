@@ -4,17 +4,6 @@
 use super::*;
 use crate::name::PortName;
 
-fn request(name: &PortName) -> OpenRequest<'_> {
-    OpenRequest {
-        name,
-        rings: 1,
-        extra_bufs: 64,
-        region_bufs: 4096,
-        buf_size: 2048,
-        null_source: None,
-    }
-}
-
 #[test]
 fn without_the_module_the_message_tells_how_to_get_it() {
     if available() {
@@ -22,7 +11,7 @@ fn without_the_module_the_message_tells_how_to_get_it() {
         return;
     }
     let name = PortName::parse("vale0:1").unwrap();
-    let error = open(&request(&name))
+    let error = open(&OpenRequest::small(&name))
         .err()
         .expect("there is no module to open it");
     let message = error.to_string();

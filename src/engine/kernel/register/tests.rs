@@ -2,17 +2,6 @@
 
 use super::*;
 
-fn request(name: &PortName) -> OpenRequest<'_> {
-    OpenRequest {
-        name,
-        rings: 1,
-        extra_bufs: 64,
-        region_bufs: 4096,
-        buf_size: 2048,
-        null_source: None,
-    }
-}
-
 #[test]
 fn headroom_leaves_room_for_the_longest_frame() {
     let rule = |mtu, step| HeadroomRule {
@@ -38,7 +27,7 @@ fn a_port_asks_for_what_its_name_says() {
         let name = PortName::parse(text).unwrap();
         PortRequest::of(&OpenRequest {
             rings: 3,
-            ..request(&name)
+            ..OpenRequest::small(&name)
         })
         .map(|r| (r.netmap_name, r.mode, r.rings, r.headroom.is_some()))
     };
