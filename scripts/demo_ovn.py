@@ -22,6 +22,7 @@ import signal
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 from pyroute2 import netns
@@ -358,7 +359,11 @@ def restarting(chassis, vms):
         raise Failure("vm2 answers without a switch")
     victim.start_vswitchd()
     victim.configure_host()
-    wait_until(lambda: vms["vm1"].reaches(address("vm2")), 60, "vm2 to answer after the restart")
+    # Flows come one after the other, so both pairs of VMs that are pinged next.
+    for source, target in (("vm1", "vm2"), ("vm4", "vm3")):
+        wait_until(
+            partial(vms[source].reaches, address(target)), 60, f"{target} to answer {source} again"
+        )
     pinger.send_signal(signal.SIGINT)
     got = parse_ping(pinger.communicate(timeout=10)[0])
     print(f"{got.received} of {got.sent} pings were answered in all")
