@@ -15,9 +15,10 @@ KERNEL  ?=
 NATIVE  ?=
 NETMAP_DRIVERS ?=
 TRAFFIC ?=
+STEPS ?=
 JOBS    ?= $(shell nproc)
 export OVS OVS_DIR PREFIX LIBDIR DESTDIR TESTS JOBS NETMAP_KO PKT_GEN KERNEL NATIVE \
-       NETMAP_DRIVERS TRAFFIC
+       NETMAP_DRIVERS TRAFFIC STEPS
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-ovn check check-netmap check-kernel soak ovs lib bench install clean
@@ -30,6 +31,7 @@ help: ## this list
 	@echo '  OVS_DIR=PATH  an OVS source tree to use instead; it is copied, not touched'
 	@echo "  TESTS=...     for check-netmap, only these: '1-20' or '-k conntrack';"
 	@echo '                for check-kernel, those whose names match: vale'
+	@echo "  STEPS=...     for check, only the steps whose names match: 'clippy|pytest'"
 	@echo '  NETMAP_KO=PATH  PKT_GEN=PATH  KERNEL=VMLINUZ   for check-kernel: what the VM runs'
 	@echo "  NETMAP_DRIVERS=PATH  netmap's own e1000.ko, built together with NETMAP_KO"
 	@echo "  TRAFFIC=1     for check-kernel: OVS's own datapath tests as well; or TRAFFIC='1-20'"
