@@ -13,7 +13,14 @@ if [ -z "${NETMAP_ISOLATED:-}" ]; then
     need_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${PYTHON_PACKAGES[@]}"
     "$ROOT/scripts/build-lib.sh"
     "$ROOT/scripts/build-ovs.sh"
-    [ "$1" != bench.py ] || "$ROOT/scripts/dpdk-peer.sh"
+    case $1 in
+    bench.py) "$ROOT/scripts/dpdk-peer.sh" ;;
+    # A test runs them; there is no registry to reach from its namespace.
+    pytest)
+        need_rust
+        (cd "$ROOT" && long examples "cargo build --examples" cargo build --examples)
+        ;;
+    esac
 fi
 isolate "$@"
 
