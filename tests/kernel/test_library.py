@@ -2,11 +2,12 @@
 """The crate's own tests, each as a test of this suite."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
-from netmap_testlib import run
+from netmap_testlib import Failure, run
 
 KERNEL_TEST = os.environ.get("KERNEL_TEST")
 TOOLS = Path(os.environ.get("PKT_GEN", "/")).parent
@@ -29,18 +30,11 @@ def test_library(name):
     if Path("/sys/module/netmap/holders/e1000").exists():
         # For the test of native drivers.
         environment["NETMAP_TEST_IFS"] = " ".join(nics("e1000"))
-    output = run(
-        "timeout",
-        300,
-        KERNEL_TEST,
-        "--include-ignored",
-        "--nocapture",
-        "--test-threads=1",
-        "--exact",
-        name,
-        env=environment,
-    )
+    options = ["--include-ignored", "--nocapture", "--test-threads=1", "--exact", name]
+    output = run("timeout", 300, KERNEL_TEST, *options, env=environment, check=False)
     print(output)
-    for line in output.splitlines():
-        if "skipped: " in line:
-            pytest.skip(line.split("skipped: ")[1])
+    if "test result: ok. 1 passed" not in output:
+        panic = re.search(r"panicked at (.*\n.*)", output)
+        raise Failure(panic[1] if panic else output[-200:])
+    if skipped := re.search("skipped: (.*)", output):
+        pytest.skip(skipped[1])
