@@ -21,7 +21,7 @@ export OVS OVS_DIR PREFIX LIBDIR DESTDIR TESTS JOBS NETMAP_KO PKT_GEN KERNEL NAT
        NETMAP_DRIVERS TRAFFIC STEPS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ovn check check-netmap check-kernel soak ovs lib bench install clean
+.PHONY: help demo demo-ovn check check-events check-netmap check-kernel soak ovs lib bench install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -60,6 +60,9 @@ ovs: lib ## a patched and built OVS tree under build/ (OVS=3.1 or OVS_DIR=PATH)
 
 lib: ## the library alone, installed into build/prefix
 	@scripts/build-lib.sh
+
+check-events: ## 500 random events for each of 20 seeds, against a running switch (SEEDS=1-20 EVENTS=)
+	@EVENTS=$(or $(EVENTS),500) SEEDS=$(or $(SEEDS),1-20) scripts/drive.sh pytest -x -s tests/system/test_events.py
 
 bench: ## cycles per packet of the PMD loop, beside OVS-DPDK on the same core
 	@scripts/drive.sh bench.py

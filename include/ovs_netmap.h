@@ -49,8 +49,19 @@ enum netmap_log_level {
     NETMAP_LOG_LEVEL_DBG = 3,
 };
 
+/** What netmap_follower_run says that is to be done. */
+enum netmap_follower_action {
+    /** To tell that the link has changed. */
+    NETMAP_FOLLOWER_ACTION_CHANGED = 1,
+    /** To close the port, if it is open, and to open it. */
+    NETMAP_FOLLOWER_ACTION_REOPEN = 2,
+};
+
 /** Open vSwitch's packet; opaque. */
 struct dp_packet;
+
+/** Follows the interface of one port. */
+struct netmap_follower;
 
 /** Open vSwitch's receive queue; opaque. */
 struct netdev_rxq;
@@ -272,6 +283,117 @@ void netdev_netmap_register(void);
  * @note Threads: any.
  */
 bool netmap_initialized(void);
+
+/**
+ * Makes a follower: it follows the interface of one port, open or not, and
+ * says what is to be done.
+ *
+ * @param[in] ovs_name name of the interface in Open vSwitch, for messages.
+ * @return The follower.
+ * @note Ownership: It is the caller's, to be given back by
+ *     netmap_follower_destroy.
+ * @note Threads: main.
+ * @pre ovs_name is NULL or a string.
+ */
+struct netmap_follower *netmap_follower_create(const char *ovs_name);
+
+/**
+ * Frees a follower. Its interface is nobody's then.
+ *
+ * @param[in] follower the follower; NULL does nothing.
+ * @note Ownership: It is gone. Its port must be closed.
+ * @note Threads: main.
+ * @pre follower is NULL or came from netmap_follower_create and was not freed.
+ */
+void netmap_follower_destroy(struct netmap_follower *follower);
+
+/**
+ * Opens the port of a follower, as netmap_port_open does it. What cannot be
+ * opened is tried again when netmap_follower_run says so.
+ *
+ * @param[in] follower the follower.
+ * @param[in] config what to open, and how.
+ * @param[out] portp the port.
+ * @param[out] err why it failed; cut at err_size bytes.
+ * @param[in] err_size bytes of room at err; 0 for no message.
+ * @return 0 or an errno. EAGAIN: the kernel is about to let go of what is
+ *     needed.
+ * @note Ownership: The port is the caller's, to be closed by
+ *     netmap_follower_close.
+ * @note Threads: main.
+ * @pre follower is NULL or valid; the rest as for netmap_port_open.
+ */
+int netmap_follower_open(struct netmap_follower *follower,
+                         const struct netmap_port_config *config,
+                         struct netmap_port **portp,
+                         char *err,
+                         size_t err_size);
+
+/**
+ * Closes the port of a follower, to be opened again: until then, nothing of a
+ * port that is a whole interface reaches the host's network stack.
+ *
+ * @param[in] follower the follower.
+ * @param[in] port the port; NULL does nothing.
+ * @note Ownership: The port is gone, and its queues with it: no thread may be
+ *     using them.
+ * @note Threads: main.
+ * @pre follower is NULL or valid. port is NULL or came from
+ *     netmap_follower_open and was not closed.
+ */
+void netmap_follower_close(struct netmap_follower *follower,
+                           struct netmap_port *port);
+
+/**
+ * Looks at the interface, if it is time, and tells what is to be done.
+ *
+ * @param[in] follower the follower; NULL has nothing to do.
+ * @param[in] port its port; NULL while that is closed.
+ * @param[in] heard whether some interface has changed, as far as is known: it
+ *     is time to look then.
+ * @return A sum of values of enum netmap_follower_action.
+ * @note Threads: main.
+ * @pre follower is NULL or valid. port is NULL or open.
+ */
+uint32_t netmap_follower_run(struct netmap_follower *follower,
+                             const struct netmap_port *port,
+                             bool heard);
+
+/**
+ * Tells when netmap_follower_run is to be called next, at the latest.
+ *
+ * @param[in] follower the follower; NULL needs no call.
+ * @return In how many milliseconds; -1 for never.
+ * @note Threads: main.
+ * @pre follower is NULL or valid.
+ */
+int64_t netmap_follower_wait(const struct netmap_follower *follower);
+
+/**
+ * Tells what keeps a port from working as it is configured.
+ *
+ * @param[in] follower the follower; NULL has nothing to say.
+ * @param[in] port its port; NULL while that is closed.
+ * @param[out] err what it is; cut at err_size bytes.
+ * @param[in] err_size bytes of room at err; 0 for no message.
+ * @return Whether there is something.
+ * @note Threads: any.
+ * @pre follower is NULL or valid. port is NULL or open. err has room for
+ *     err_size bytes.
+ */
+bool netmap_follower_error(const struct netmap_follower *follower,
+                           const struct netmap_port *port,
+                           char *err,
+                           size_t err_size);
+
+/**
+ * Does what is left to do of ports that were closed: buffers that the kernel
+ * had are free when it has let go of them. To be called in the main loop.
+ *
+ * @return In how many milliseconds to call it again; -1 if nothing is left.
+ * @note Threads: main.
+ */
+int64_t netmap_run(void);
 
 /**
  * Frees a packet whose source is the host's source: it goes back to its pool,
@@ -506,19 +628,8 @@ int netmap_port_get_link(const struct netmap_port *port,
 bool netmap_port_refresh(struct netmap_port *port);
 
 /**
- * Tells whether the host interface was deleted and made again, so that the
- * port must be closed and opened to work again.
- *
- * @param[in] port the port; NULL does not.
- * @return Whether it was.
- * @note Threads: any.
- * @pre port is NULL or open.
- */
-bool netmap_port_needs_reopen(const struct netmap_port *port);
-
-/**
- * Tells what keeps a port from working as its host interface is, as of the
- * last netmap_port_refresh: that is gone, or its frames are too long.
+ * Tells what keeps an open port from working as its host interface is, as of
+ * the last netmap_port_refresh: its frames are too long.
  *
  * @param[in] port the port; NULL has no fault.
  * @param[out] err the fault; cut at err_size bytes.

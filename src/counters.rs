@@ -59,6 +59,8 @@ counters! {
         no_buffer,
         /// Frames dropped: longer than a buffer.
         too_long,
+        /// Frames dropped: the link of a port without host interface was down.
+        link_down,
         /// Frames dropped: no such buffer, or not one of this ring's.
         bad_index,
         /// Frames dropped: empty, or past the end of their buffer.
@@ -71,7 +73,7 @@ counters! {
 impl RxCounters {
     /// Frames that were dropped.
     pub fn dropped(&self) -> u64 {
-        self.too_long.get() + self.bad_index.get() + self.bad_length.get()
+        self.too_long.get() + self.link_down.get() + self.bad_index.get() + self.bad_length.get()
     }
 }
 
@@ -92,6 +94,8 @@ counters! {
         zero_copy,
         /// Frames sent by copying them.
         copied,
+        /// Frames dropped: the link was down.
+        link_down,
         /// Frames dropped: no free slot in any ring.
         ring_full,
         /// Frames dropped: longer than the MTU allows or a buffer holds.
@@ -108,7 +112,7 @@ counters! {
 impl TxCounters {
     /// Frames that were dropped.
     pub fn dropped(&self) -> u64 {
-        self.ring_full.get() + self.too_long.get()
+        self.link_down.get() + self.ring_full.get() + self.too_long.get()
     }
 }
 
@@ -133,7 +137,7 @@ mod tests {
         counters.bytes.add(60);
         counters.bytes.add(4);
         let list = counters.list();
-        assert_eq!(list.len(), 10);
+        assert_eq!(list.len(), 11);
         assert!(list.contains(&("bytes", 64)));
     }
 }

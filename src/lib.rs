@@ -34,6 +34,7 @@ mod engine; // (U) user_region, xdp, kernel
 mod error;
 mod exclusive; // (U)
 mod ffi; // (U)
+mod follower;
 mod index;
 mod link;
 mod logger;

@@ -10,12 +10,12 @@ use parking_lot::Mutex;
 use crate::clock;
 use crate::config;
 use crate::counters::{RxCounters, TxCounters};
-use crate::engine::{self, EnginePort, InterfaceCounts, OpenRequest, Opened, RingPair, SyncedRing};
+use crate::engine::{self, EnginePort, Held, OpenRequest, Opened, RingPair, SyncedRing};
 use crate::error::{Error, Result};
 use crate::exclusive::Exclusive;
-use crate::link::{Link, LinkMonitor};
+use crate::link::{Link, PortLink};
 use crate::name::PortName;
-use crate::netif;
+use crate::netif::{self, HostInterface};
 use crate::pool::{PacketLayout, Pool};
 use crate::rx::RxQueue;
 use crate::throttle::Interval;
@@ -93,8 +93,9 @@ pub struct PortState {
     interval: Interval,
     /// No interval of its own: it follows the global one.
     follows_global: AtomicBool,
-    link: Mutex<LinkMonitor>,
-    /// As [`LinkMonitor::max_frame`], for the transmit queues.
+    opened_ifindex: u32,
+    link: Mutex<PortLink>,
+    /// As [`PortLink::max_frame`], for the transmit queues.
     max_frame: Arc<AtomicU32>,
     /// `None` when the port is closed.
     engine: Mutex<Option<Box<dyn EnginePort>>>,
@@ -161,12 +162,7 @@ impl Port {
         let available = opened.rings.iter().filter(|pair| pair.rx.is_some()).count();
         if n_rxq as usize > available {
             close(opened.port, opened.extra, opened.rings);
-            return Err(Error::new(
-                libc::EINVAL,
-                format!(
-                    "n_rxq={n_rxq} is out of range: {name} has receive rings for 1 to {available} queues"
-                ),
-            ));
+            return Err(engine::too_many_queues(n_rxq, available, &name));
         }
         Port::assemble(wanted, name, interval, opened, n_rxq as usize)
     }
@@ -186,7 +182,7 @@ impl Port {
             port: engine,
         } = opened;
         let buf_size = region.buf_size();
-        let prepared = LinkMonitor::new(&name.to_string(), engine.host_interface(), buf_size)
+        let prepared = PortLink::new(&name.to_string(), engine.host_interface(), buf_size)
             .and_then(|link| Ok((link, Pool::of(&region, wanted.packet)?)));
         let (link, pool) = match prepared {
             Ok(prepared) => prepared,
@@ -204,6 +200,9 @@ impl Port {
         let mut rx = Vec::new();
         for rings in deal(rx_rings, n_rxq) {
             let mut queue = RxQueue::new(Arc::clone(&pool));
+            if link.link().ifindex == 0 {
+                queue.stop_while_down(Arc::clone(&max_frame));
+            }
             rx.push(QueueState {
                 slots: rings.iter().map(|r| r.ring.num_slots()).collect(),
                 counters: rings
@@ -231,6 +230,7 @@ impl Port {
             pool,
             interval,
             follows_global: AtomicBool::new(wanted.rxsync_interval_us.is_none()),
+            opened_ifindex: link.link().ifindex,
             link: Mutex::new(link),
             max_frame,
             engine: Mutex::new(Some(engine)),
@@ -238,6 +238,9 @@ impl Port {
             tx,
         });
         PORTS.lock().push(Arc::clone(&state));
+        if state.opened_ifindex == 0 {
+            state.update_carrier();
+        }
         log::info!("{}", state.describe());
         Ok(Port {
             state,
@@ -263,21 +266,31 @@ impl Port {
     }
 }
 
-impl Drop for Port {
-    /// Closes the port. Packets that OVS still holds stay valid.
-    fn drop(&mut self) {
+impl Port {
+    /// Closes the port. Packets that OVS still holds stay valid. What it returns keeps frames of its
+    /// interface from the host until the port is opened again.
+    pub fn close(mut self) -> Option<Held> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Option<Held> {
+        let engine = self.state.engine.lock().take()?;
         PORTS.lock().retain(|port| !Arc::ptr_eq(port, &self.state));
         // The rings go first: the engine takes their buffers back when it closes.
         self.rxqs.clear();
         self.txqs.clear();
         let pool = &self.state.pool;
         let extra = pool.port_closed(self.brought);
-        let engine = self.state.engine.lock().take();
-        if let Some(engine) = engine {
-            engine.close(extra);
-        }
+        let held = engine.close(extra);
         Arc::clone(pool).retire();
         log::info!("{}: closed {}", self.state.ovs_name, self.state.name);
+        held
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        drop(self.end());
     }
 }
 
@@ -328,22 +341,47 @@ impl PortState {
 
     /// Reads the link's state anew. True when it changed.
     pub fn refresh(&self) -> bool {
+        self.change_link(PortLink::refresh)
+    }
+
+    /// Takes the state of the host interface as it was just read; `None` if it is gone. True when it
+    /// changed.
+    pub fn update(&self, host: Option<&HostInterface>) -> bool {
+        self.change_link(|link| link.update(host))
+    }
+
+    /// Asks the engine of a port without host interface for the carrier. True when it changed.
+    pub fn update_carrier(&self) -> bool {
+        let carrier = self.engine.lock().as_ref().is_none_or(|e| e.carrier());
+        self.change_link(|link| link.set_carrier(carrier))
+    }
+
+    /// Changes the link by `change`, which says whether it did. The transmit queues are told.
+    fn change_link(&self, change: impl FnOnce(&mut PortLink) -> bool) -> bool {
         let mut link = self.link.lock();
         let old_fault = link.fault();
-        let changed = link.refresh();
+        let changed = change(&mut link);
         self.max_frame.store(link.max_frame(), Ordering::Relaxed);
-        if let Some(fault) = link
-            .fault()
-            .filter(|fault| Some(fault) != old_fault.as_ref())
-        {
+        let fault = link.fault();
+        if let Some(fault) = fault.filter(|fault| Some(fault) != old_fault.as_ref()) {
             log::warn!("{}: {fault}", self.ovs_name);
         }
         changed
     }
 
-    /// Whether the host interface was replaced by another of the same name.
-    pub fn needs_reopen(&self) -> bool {
-        self.link.lock().needs_reopen()
+    /// The number of the host interface that was opened; 0 if there is none.
+    pub fn opened_ifindex(&self) -> u32 {
+        self.opened_ifindex
+    }
+
+    /// Queues of the host interface when it was opened, if the port is to follow their number.
+    pub fn queues(&self) -> Option<(u32, u32)> {
+        self.engine.lock().as_ref()?.queues()
+    }
+
+    /// Whether the host interface that was opened has left, even if there is one like it again.
+    pub fn lost(&self) -> bool {
+        self.engine.lock().as_ref().is_some_and(|e| e.lost())
     }
 
     /// What keeps the port from working as its interface is now, for the user.
@@ -366,7 +404,14 @@ impl PortState {
 
     /// Brings it up or down.
     pub fn set_up(&self, up: bool) -> Result<()> {
-        self.link.lock().set_up(up)
+        self.link.lock().set_up(up)?;
+        if let Some(engine) = &*self.engine.lock() {
+            engine.set_up(up);
+        }
+        if self.opened_ifindex == 0 {
+            self.update_carrier();
+        }
+        Ok(())
     }
 
     /// Switches promiscuous mode on or off.
@@ -396,12 +441,10 @@ impl PortState {
         engine.as_ref().map_or_else(Vec::new, |e| e.drops())
     }
 
-    /// Which of these the host interface has counted, too.
-    fn interface_counts(&self) -> InterfaceCounts {
+    /// How many of these the host interface has counted, too.
+    fn counted_by_interface(&self) -> (u64, u64) {
         let engine = self.engine.lock();
-        engine
-            .as_ref()
-            .map_or_else(InterfaceCounts::default, |e| e.interface_counts())
+        engine.as_ref().map_or((0, 0), |e| e.counted_by_interface())
     }
 
     /// What else went wrong on the engine's other side.
@@ -435,15 +478,11 @@ impl PortState {
                 false => tx += count,
             }
         }
-        let twice = self.interface_counts();
+        let (rx_twice, tx_twice) = self.counted_by_interface();
         let interface = self.link.lock().counted();
         // Each frame once: what both have counted is in the larger count.
-        let once = |twice: bool, engine: u64, interface: u64| match twice {
-            true => engine.max(interface),
-            false => engine + interface,
-        };
-        stats.rx_dropped += once(twice.rx, rx, interface.rx_dropped);
-        stats.tx_dropped += once(twice.tx, tx, interface.tx_dropped);
+        stats.rx_dropped += rx.saturating_sub(rx_twice) + interface.rx_dropped.max(rx_twice);
+        stats.tx_dropped += tx.saturating_sub(tx_twice) + interface.tx_dropped.max(tx_twice);
         stats.rx_errors += interface.rx_errors;
         stats.tx_errors += interface.tx_errors;
         stats.rx_length_errors += interface.rx_length_errors;

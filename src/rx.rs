@@ -5,6 +5,7 @@
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use netmap_sys::netmap::{NS_BUF_CHANGED, NS_MOREFRAG};
 
@@ -28,6 +29,9 @@ pub struct RxQueue {
     /// The ring to look at first, so that a busy ring does not starve the others.
     next: usize,
     pool: Arc<Pool>,
+    /// As that of the transmit queues, of a port without host interface: 0 while its link is down, and
+    /// what comes nevertheless is dropped.
+    max_frame: Option<Arc<AtomicU32>>,
 }
 
 /// On lines of its own, as the thread that has it writes it in each poll.
@@ -45,7 +49,13 @@ impl RxQueue {
             rings: Vec::new(),
             next: 0,
             pool,
+            max_frame: None,
         }
+    }
+
+    /// Receives nothing while `max_frame` is 0.
+    pub fn stop_while_down(&mut self, max_frame: Arc<AtomicU32>) {
+        self.max_frame = Some(max_frame);
     }
 
     /// Adds a ring, synced when it is empty, at most once an `interval`.
@@ -79,6 +89,12 @@ impl RxQueue {
     /// the caller's now.
     #[inline]
     pub fn recv(&mut self, out: &mut [MaybeUninit<*mut c_void>]) -> usize {
+        if let Some(max_frame) = &self.max_frame
+            && max_frame.load(Ordering::Relaxed) == 0
+        {
+            self.rings.iter_mut().for_each(RxRing::discard);
+            return 0;
+        }
         let mut burst = RxBurst::new(&self.pool, out);
         for _ in 0..self.rings.len() {
             self.rings[self.next].recv(&mut burst);
@@ -95,6 +111,18 @@ impl RxQueue {
 }
 
 impl RxRing {
+    /// Drops what is in the ring, so that nobody receives it later.
+    #[cold]
+    fn discard(&mut self) {
+        self.rxsync();
+        if let Ok(mut batch) = self.synced.ring.batch() {
+            let n = batch.left();
+            self.counters.link_down.add(n.into());
+            batch.skip(n);
+            batch.commit();
+        }
+    }
+
     /// Receives what is in the ring. If that is nothing - it is empty, or has only the beginning of a
     /// frame, or makes no sense, which the other side sets right in a sync - syncs and tries again.
     #[inline]

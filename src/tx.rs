@@ -21,7 +21,8 @@ pub struct TxQueue {
     /// The ring to fill first.
     next: usize,
     pool: Arc<Pool>,
-    /// Longest frame that may go out, shared by the queues of a port and changed with its MTU.
+    /// Longest frame that may go out, shared by the queues of a port and changed with its MTU; 0 while
+    /// the link is down.
     max_frame: Arc<AtomicU32>,
     counters: Arc<TxCounters>,
 }
@@ -56,9 +57,13 @@ impl TxQueue {
     /// Sends `packets`. Those of this library are put back to their pools, sent or not.
     #[inline]
     pub fn send(&mut self, packets: TxBurst<'_>) -> Sent {
+        let max_frame = self.max_frame.load(Ordering::Relaxed);
+        if max_frame == 0 {
+            return self.refuse(packets);
+        }
         let mut burst = Burst {
             packets,
-            max_frame: self.max_frame.load(Ordering::Relaxed),
+            max_frame,
             pool: &self.pool,
             counters: &self.counters,
             swapped: 0,
@@ -77,6 +82,24 @@ impl TxQueue {
             }
         }
         burst.finish()
+    }
+}
+
+impl TxQueue {
+    /// Drops `packets`, as the link is down. The rings are synced: what waits there has an age.
+    #[cold]
+    fn refuse(&mut self, mut packets: TxBurst<'_>) -> Sent {
+        self.counters.link_down.add(packets.left() as u64);
+        for synced in &mut self.rings {
+            self.counters.txsyncs.add(1);
+            if synced.sync().is_err() {
+                self.counters.sync_errors.add(1);
+            }
+        }
+        Sent {
+            frames: 0,
+            returned: packets.finish(&self.pool),
+        }
     }
 }
 

@@ -140,6 +140,7 @@ netdev_netmap_link_set(struct netdev_netmap *dev, int error)
 {
     if (!error) {
         netmap_port_refresh(dev->port);
+        netdev_netmap_heard();
         netdev_change_seq_changed(&dev->up);
     }
     return error;
@@ -382,6 +383,20 @@ netdev_netmap_set_error(struct netdev_netmap *dev, const char *format, ...)
     free(old);
 }
 
+/* Notes that an attempt to open the port of 'dev' had the result 'error', and
+ * logs 'message', which says why, if that is news. */
+void
+netdev_netmap_note_open(struct netdev_netmap *dev, int error,
+                        const char *message)
+{
+    /* That the interface is gone is logged by the library. */
+    if (error && error != EAGAIN && error != dev->open_error
+        && (error != ENODEV || !dev->opened)) {
+        VLOG_WARN("%s: %s", netdev_get_name(&dev->up), message);
+    }
+    dev->open_error = error;
+}
+
 void
 netdev_netmap_clear_error(struct netdev_netmap *dev)
 {
@@ -405,8 +420,9 @@ netmap_get_error(const struct netdev *netdev, char **errorp)
     dev = netdev_netmap_cast(netdev);
     ovs_mutex_lock(&dev->mutex);
     *errorp = nullable_xstrdup(dev->error ? dev->error : dev->mtu_error);
-    if (!*errorp && dev->port
-        && netmap_port_fault(dev->port, message, sizeof message)) {
+    if (!*errorp
+        && netmap_follower_error(dev->follower, dev->port, message,
+                                 sizeof message)) {
         *errorp = xstrdup(message);
     }
     ovs_mutex_unlock(&dev->mutex);

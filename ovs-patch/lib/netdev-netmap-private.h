@@ -38,22 +38,30 @@ struct netdev_netmap {
 
     struct ovs_mutex mutex;     /* Protects all of the following. */
 
+    /* Follows the interface of the port, also while that is not open. */
+    struct netmap_follower *follower OVS_GUARDED;
+
+    /* A port that was opened while the datapath had none of this netdev, which
+     * takes it when it reconfigures the netdev. */
+    struct netmap_port *ready OVS_GUARDED;
+
     /* Configuration. */
     char *port_name OVS_GUARDED;        /* Netmap port to open. */
     char *source OVS_GUARDED;           /* Option "null-source", or null. */
     int requested_n_rxq OVS_GUARDED;
     int requested_n_txq OVS_GUARDED;
+    int good_n_rxq OVS_GUARDED;         /* Had when it was open, or 0. */
     int rxsync_intval OVS_GUARDED;      /* In us, -1 for the global value. */
     bool promisc OVS_GUARDED;           /* Promiscuous mode asked for? */
     bool reopen OVS_GUARDED;            /* Does 'port' differ from these? */
 
     /* State. */
-    bool opened OVS_GUARDED;            /* Was a port open at least once? */
+    bool opened OVS_GUARDED;            /* Is the netdev to stay? */
     bool no_qos_told OVS_GUARDED;       /* Logged that QoS is ignored? */
     bool no_policing_told OVS_GUARDED;  /* Likewise, ingress policing. */
     char *error OVS_GUARDED;            /* For the database, or null. */
+    int open_error OVS_GUARDED;         /* Of the last attempt to open. */
     char *mtu_error OVS_GUARDED;        /* Likewise, about "mtu_request". */
-    long long int retry_time OVS_GUARDED; /* Do not open again before. */
     struct netmap_stats old_stats OVS_GUARDED; /* Of ports closed before. */
     uint64_t old_resets OVS_GUARDED;    /* Likewise, carrier resets. */
 };
@@ -124,6 +132,10 @@ int netdev_netmap_set_policing(struct netdev *,
                                uint32_t kbits_rate, uint32_t kbits_burst,
                                uint32_t kpkts_rate, uint32_t kpkts_burst);
 
+void netdev_netmap_heard(void);
+void netdev_netmap_note_open(struct netdev_netmap *dev, int error,
+                             const char *message)
+    OVS_REQUIRES(dev->mutex);
 void netdev_netmap_set_error(struct netdev_netmap *dev,
                              const char *format, ...)
     OVS_PRINTF_FORMAT(2, 3) OVS_REQUIRES(dev->mutex);

@@ -46,10 +46,6 @@ COVERAGE_DEFINE(netmap_reopen_failed);
 COVERAGE_DEFINE(netmap_tx_copied);
 COVERAGE_DEFINE(netmap_tx_dropped);
 
-/* Least time between two attempts to open a port again, in milliseconds.  An
- * attempt that fails may cause link events, which cause attempts. */
-enum { REOPEN_INTERVAL = 1000 };
-
 enum { MAX_QUEUES = UINT16_MAX };   /* Netmap numbers them with 16 bits. */
 enum { MAX_INTERVAL = 1000000 };    /* Most "rxsync-intval", in us. */
 
@@ -62,7 +58,7 @@ static struct seq *link_seq;            /* Changed by each link event. */
 
 /* For the "run" and "wait" functions of the class only. */
 static uint64_t last_link_seq;
-static long long int next_retry = LLONG_MAX;
+static long long int next_run = LLONG_MIN;
 
 static struct netdev_rxq_netmap *
 netdev_rxq_netmap_cast(const struct netdev_rxq *rxq)
@@ -79,12 +75,23 @@ netdev_netmap_rxq_handle(const struct netdev_rxq *rxq)
            ? netdev_rxq_netmap_cast(rxq)->handle : NULL;
 }
 
+/* Has run() look at all ports: what was done to one may concern others, as the
+ * other end of a pipe. */
+void
+netdev_netmap_heard(void)
+{
+    seq_change(link_seq);
+}
+
 /* Opening and closing the port. */
 
-/* Opens the port of 'dev' with 'n_rxq' receive queues.  On failure 'dev' has
- * neither port nor queues, and a message in 'dev->error'. */
+/* Opens the port of 'dev' with 'n_rxq' receive queues, and stores it in
+ * '*portp'.  Returns 0 or, with null in '*portp' and a message in 'message', a
+ * positive errno value. */
 static int
-netdev_netmap_open(struct netdev_netmap *dev, int n_rxq)
+netdev_netmap_open__(struct netdev_netmap *dev, int n_rxq,
+                     struct netmap_port **portp,
+                     char message[NETMAP_MESSAGE_SIZE])
     OVS_REQUIRES(dev->mutex)
 {
     const struct netmap_port_config config = {
@@ -95,48 +102,75 @@ netdev_netmap_open(struct netdev_netmap *dev, int n_rxq)
         .rxsync_intval_us = dev->rxsync_intval,
         .null_source = dev->source,
     };
-    char message[NETMAP_MESSAGE_SIZE] = "";
     int error;
 
-    dev->reopen = false;
-    error = netmap_port_open(&config, &dev->port, message, sizeof message);
-    if (error) {
-        dev->port = NULL;
-        dev->up.n_rxq = dev->up.n_txq = 0;
-        dev->retry_time = time_msec() + REOPEN_INTERVAL;
-        netdev_netmap_set_error(dev, "%s", message);
-        return error;
-    }
-
-    if (n_rxq == dev->requested_n_rxq) {
-        netdev_netmap_clear_error(dev);
-    }
-    dev->opened = true;
-    dev->up.n_rxq = netmap_port_n_rxq(dev->port);
-    dev->up.n_txq = netmap_port_n_txq(dev->port);
-    if (dev->promisc) {
-        netmap_port_set_promisc(dev->port, true);
-    }
-    return 0;
+    *message = '\0';
+    *portp = NULL;
+    error = netmap_follower_open(dev->follower, &config, portp, message,
+                                 NETMAP_MESSAGE_SIZE);
+    netdev_netmap_note_open(dev, error, message);
+    return error;
 }
 
-/* Closes the port of 'dev', if there is one, but keeps what it counted. */
+/* Likewise, with as many receive queues as are wanted.  If that cannot be, as
+ * many as there were may still do, with a message in 'dev->error'. */
+static int
+netdev_netmap_open(struct netdev_netmap *dev, struct netmap_port **portp,
+                   char message[NETMAP_MESSAGE_SIZE])
+    OVS_REQUIRES(dev->mutex)
+{
+    int error = netdev_netmap_open__(dev, dev->requested_n_rxq, portp,
+                                     message);
+
+    if (error == EINVAL && dev->good_n_rxq
+        && dev->good_n_rxq != dev->requested_n_rxq) {
+        netdev_netmap_set_error(dev, "%s", message);
+        error = netdev_netmap_open__(dev, dev->good_n_rxq, portp, message);
+    }
+    if (!error && dev->promisc) {
+        netmap_port_set_promisc(*portp, true);
+    }
+    return error;
+}
+
+/* Makes 'port', which may be null, the port of 'dev', whose queues are not in
+ * use. */
 static void
-netdev_netmap_close(struct netdev_netmap *dev)
+netdev_netmap_use(struct netdev_netmap *dev, struct netmap_port *port)
+    OVS_REQUIRES(dev->mutex)
+{
+    dev->port = port;
+    dev->up.n_rxq = netmap_port_n_rxq(port);
+    dev->up.n_txq = netmap_port_n_txq(port);
+    if (port) {
+        netdev_netmap_heard();
+        dev->opened = true;
+        dev->good_n_rxq = dev->up.n_rxq;
+        if (dev->up.n_rxq == dev->requested_n_rxq) {
+            netdev_netmap_clear_error(dev);
+        }
+    }
+}
+
+/* Closes '*portp', a port of 'dev', if there is one, but keeps what it
+ * counted. */
+static void
+netdev_netmap_close(struct netdev_netmap *dev, struct netmap_port **portp)
     OVS_REQUIRES(dev->mutex)
 {
     struct netmap_stats stats;
     struct netmap_link link;
 
-    if (dev->port) {
-        if (!netmap_port_get_stats(dev->port, &stats)) {
+    if (*portp) {
+        if (!netmap_port_get_stats(*portp, &stats)) {
             netdev_netmap_add_stats(&dev->old_stats, &stats);
         }
-        if (!netmap_port_get_link(dev->port, &link)) {
+        if (!netmap_port_get_link(*portp, &link)) {
             dev->old_resets += link.carrier_resets + 1;
         }
-        netmap_port_close(dev->port);
-        dev->port = NULL;
+        netmap_follower_close(dev->follower, *portp);
+        *portp = NULL;
+        netdev_netmap_heard();
     }
 }
 
@@ -177,6 +211,7 @@ netdev_netmap_construct(struct netdev *netdev)
     ovs_mutex_init(&dev->mutex);
 
     ovs_mutex_lock(&dev->mutex);
+    dev->follower = netmap_follower_create(netdev_get_name(netdev));
     dev->port_name = xstrdup(netdev_get_name(netdev));
     dev->requested_n_rxq = 1;
     dev->rxsync_intval = -1;
@@ -196,7 +231,9 @@ netdev_netmap_destruct(struct netdev *netdev)
     struct netdev_netmap *dev = netdev_netmap_cast(netdev);
 
     ovs_mutex_lock(&dev->mutex);
-    netdev_netmap_close(dev);
+    netdev_netmap_close(dev, &dev->ready);
+    netdev_netmap_close(dev, &dev->port);
+    netmap_follower_destroy(dev->follower);
     free(dev->port_name);
     free(dev->source);
     free(dev->mtu_error);
@@ -211,41 +248,69 @@ netdev_netmap_dealloc(struct netdev *netdev)
     free(netdev_netmap_cast(netdev));
 }
 
-/* After a link event, looks at the interfaces behind the ports, and lets those
- * ports be opened again that can be. */
+/* Opens the port of 'dev' again.  If 'dev' has none, the datapath does not use
+ * it, and is disturbed only when there is something for it. */
+static void
+netdev_netmap_reopen(struct netdev_netmap *dev)
+    OVS_REQUIRES(dev->mutex)
+{
+    char message[NETMAP_MESSAGE_SIZE];
+
+    if (dev->port) {
+        dev->reopen = true;
+        netdev_request_reconfigure(&dev->up);
+    } else if (!dev->ready && dev->opened) {
+        COVERAGE_INC(netmap_reopen);
+        if (!netdev_netmap_open(dev, &dev->ready, message)) {
+            dev->reopen = false;
+            netdev_request_reconfigure(&dev->up);
+        } else {
+            COVERAGE_INC(netmap_reopen_failed);
+        }
+    }
+}
+
+/* After a link event, and from time to time, has the library look at the
+ * interfaces behind the ports, and does what it says. */
 static void
 netdev_netmap_run(const struct netdev_class *class)
 {
     uint64_t seq = seq_read(link_seq);
+    bool heard = seq != last_link_seq;
     struct shash_node *node;
     struct shash devices;
+    long long int wait;
 
-    if (seq == last_link_seq && time_msec() < next_retry) {
+    if (!heard && time_msec() < next_run) {
         return;
     }
     last_link_seq = seq;
-    next_retry = LLONG_MAX;
+
+    wait = netmap_run();
+    next_run = wait < 0 ? LLONG_MAX : time_msec() + wait;
 
     shash_init(&devices);
     netdev_get_devices(class, &devices);
     SHASH_FOR_EACH (node, &devices) {
         struct netdev_netmap *dev = netdev_netmap_cast(node->data);
+        struct netmap_port *port;
+        uint32_t actions;
 
         ovs_mutex_lock(&dev->mutex);
-        if (dev->port) {
-            if (netmap_port_refresh(dev->port)) {
-                COVERAGE_INC(netmap_link_change);
-                netdev_change_seq_changed(&dev->up);
-            }
-            if (netmap_port_needs_reopen(dev->port)) {
-                netdev_request_reconfigure(&dev->up);
-            }
-        } else if (dev->opened) {
-            if (time_msec() >= dev->retry_time) {
-                netdev_request_reconfigure(&dev->up);
-            } else {
-                next_retry = MIN(next_retry, dev->retry_time);
-            }
+        port = dev->port ? dev->port : dev->ready;
+        actions = netmap_follower_run(dev->follower, port, heard);
+        if (actions & NETMAP_FOLLOWER_ACTION_CHANGED) {
+            COVERAGE_INC(netmap_link_change);
+            netdev_change_seq_changed(&dev->up);
+        }
+        if (actions & NETMAP_FOLLOWER_ACTION_REOPEN) {
+            netdev_netmap_close(dev, &dev->ready);
+            netdev_netmap_reopen(dev);
+            netdev_change_seq_changed(&dev->up);
+        }
+        wait = netmap_follower_wait(dev->follower);
+        if (wait >= 0) {
+            next_run = MIN(next_run, time_msec() + wait);
         }
         ovs_mutex_unlock(&dev->mutex);
         netdev_close(&dev->up);
@@ -257,8 +322,8 @@ static void
 netdev_netmap_wait(const struct netdev_class *class OVS_UNUSED)
 {
     seq_wait(link_seq, last_link_seq);
-    if (next_retry != LLONG_MAX) {
-        poll_timer_wait_until(next_retry);
+    if (next_run != LLONG_MAX) {
+        poll_timer_wait_until(next_run);
     }
 }
 
@@ -296,6 +361,41 @@ replace_string(char **s, const char *new)
     return differ;
 }
 
+/* Opens the port of 'dev' for the first time.  The datapath does not use the
+ * netdev yet, and a failure reaches the database.  Returns 0 if the netdev is
+ * to stay, with its port or to be tried again by and by; else, with a message
+ * in 'dev->error', a positive errno value. */
+static int
+netdev_netmap_first_open(struct netdev_netmap *dev)
+    OVS_REQUIRES(dev->mutex)
+{
+    char message[NETMAP_MESSAGE_SIZE];
+    struct netmap_port *port;
+    int error;
+
+    dev->reopen = false;
+    error = netdev_netmap_open(dev, &port, message);
+    switch (error) {
+    case 0:
+    case EAGAIN:
+    case EBUSY:
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+    case ENOSPC:
+        /* What is missing may be there soon. */
+        dev->opened = true;
+        netdev_netmap_use(dev, port);
+        return 0;
+
+    default:
+        /* The bridge tries again after link events and configuration. */
+        netdev_netmap_set_error(dev, "%s", message);
+        return error;
+    }
+}
+
 /* Takes over the options in 'args'.  Returns 0 or, with a message in
  * 'dev->error', a positive errno value. */
 static int
@@ -314,9 +414,12 @@ netdev_netmap_apply_config(struct netdev_netmap *dev, const struct smap *args)
         return error;
     }
 
-    dev->reopen |= replace_string(&dev->port_name,
-                                  smap_get_def(args, "netmap-port",
-                                               netdev_get_name(&dev->up)));
+    if (replace_string(&dev->port_name,
+                       smap_get_def(args, "netmap-port",
+                                    netdev_get_name(&dev->up)))) {
+        dev->good_n_rxq = 0;
+        dev->reopen = true;
+    }
     dev->reopen |= replace_string(&dev->source, smap_get(args, "null-source"));
     if (MAX(n_rxq, 1) != dev->requested_n_rxq) {
         dev->requested_n_rxq = MAX(n_rxq, 1);
@@ -330,19 +433,12 @@ netdev_netmap_apply_config(struct netdev_netmap *dev, const struct smap *args)
     }
 
     if (!dev->opened) {
-        /* The datapath does not use the netdev yet.  Opening the port here
-         * instead of in reconfigure() lets a failure reach the database. */
-        error = netdev_netmap_open(dev, dev->requested_n_rxq);
-        if (error == EAGAIN) {
-            /* The netdev goes like one whose interface has gone for a while:
-             * netdev_netmap_run() has it opened. */
-            dev->opened = true;
-            error = 0;
-        }
-        return error;
-    } else if (dev->reopen || !dev->port) {
-        netdev_request_reconfigure(&dev->up);
-    } else if (dev->up.n_rxq == dev->requested_n_rxq) {
+        return netdev_netmap_first_open(dev);
+    } else if (dev->reopen) {
+        netdev_netmap_close(dev, &dev->ready);
+        netdev_netmap_reopen(dev);
+    }
+    if (dev->up.n_rxq == dev->requested_n_rxq || !dev->port) {
         netdev_netmap_clear_error(dev);
     }
     return 0;
@@ -412,32 +508,35 @@ netdev_netmap_set_tx_multiq(struct netdev *netdev, unsigned int n_txq)
 /* Makes the port what the configuration says.  If that fails for a port that
  * was open before, the number of queues that it had may still do.  Otherwise
  * the netdev stays, without queues and with its carrier down, and is tried
- * again after link events.  With an error, it would go. */
+ * again.  With an error, it would go. */
 static int
 netdev_netmap_reconfigure(struct netdev *netdev)
 {
     struct netdev_netmap *dev = netdev_netmap_cast(netdev);
+    char message[NETMAP_MESSAGE_SIZE];
+    struct netmap_port *port;
     int error = 0;
 
     ovs_mutex_lock(&dev->mutex);
-    if (!dev->port || dev->reopen || netmap_port_needs_reopen(dev->port)) {
-        int old_n_rxq = netdev->n_rxq;
-
+    if (dev->ready) {
+        netdev_netmap_close(dev, &dev->port);
+        port = dev->ready;
+        dev->ready = NULL;
+        netdev_netmap_use(dev, port);
+    } else if (dev->reopen) {
         COVERAGE_INC(netmap_reopen);
-        netdev_netmap_close(dev);
-        error = netdev_netmap_open(dev, dev->requested_n_rxq);
-        if (error && old_n_rxq && old_n_rxq != dev->requested_n_rxq) {
-            error = netdev_netmap_open(dev, old_n_rxq);
-        }
+        dev->reopen = false;
+        netdev_netmap_close(dev, &dev->port);
+        error = netdev_netmap_open(dev, &port, message);
+        netdev_netmap_use(dev, port);
         if (error) {
             COVERAGE_INC(netmap_reopen_failed);
-            error = dev->opened ? 0 : error;
         }
-        netdev_change_seq_changed(netdev);
     }
+    netdev_change_seq_changed(netdev);
     ovs_mutex_unlock(&dev->mutex);
 
-    return error;
+    return dev->opened ? 0 : error;
 }
 
 /* Data path. */

@@ -17,6 +17,7 @@ use crate::ring::Ring;
 
 pub mod internal;
 pub mod kernel;
+mod memory_left;
 pub mod user_region;
 #[cfg(target_os = "linux")]
 pub mod xdp;
@@ -74,6 +75,16 @@ pub fn mtu_advice(mtu: u32, buf_size: u32) -> String {
     format!(
         "lower the MTU to {largest}, or set other_config:netmap-buf-size to {most} and restart \
          ovs-vswitchd"
+    )
+}
+
+/// The error about `n_rxq` receive queues of port `name`, which has `available` receive rings.
+pub fn too_many_queues(n_rxq: u32, available: usize, name: &PortName) -> Error {
+    Error::new(
+        libc::EINVAL,
+        format!(
+            "n_rxq={n_rxq} is out of range: {name} has receive rings for 1 to {available} queues"
+        ),
     )
 }
 
@@ -153,13 +164,15 @@ pub trait RingSync: Send {
     fn sync(&mut self, ring: &mut Ring) -> std::result::Result<(), i32>;
 }
 
-/// Whose drops an interface's own `rx_dropped` and `tx_dropped` contain beside its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct InterfaceCounts {
-    /// Those of the engine's receive side.
-    pub rx: bool,
-    /// Those of its transmit side.
-    pub tx: bool,
+/// What of a port may outlive it: dropped, the interface is nobody's any more.
+pub type Held = Box<dyn Send>;
+
+/// Does what engines have to do from time to time. Returns when to call it again, if anything is left.
+pub fn run() -> Option<std::time::Duration> {
+    #[cfg(target_os = "linux")]
+    return xdp::reap();
+    #[cfg(not(target_os = "linux"))]
+    None
 }
 
 /// The rest of an open port.
@@ -176,9 +189,29 @@ pub trait EnginePort: Send + Sync {
     /// Drops that the other side counted and the rings do not show, as `(name, count)`.
     fn drops(&self) -> Vec<(&'static str, u64)>;
 
-    /// Which of [`EnginePort::drops`] the host interface's own statistics have, too.
-    fn interface_counts(&self) -> InterfaceCounts {
-        InterfaceCounts::default()
+    /// How many of [`EnginePort::drops`], received and to be sent, the host interface's own `rx_dropped`
+    /// and `tx_dropped` contain, too.
+    fn counted_by_interface(&self) -> (u64, u64) {
+        (0, 0)
+    }
+
+    /// Receive and transmit queues that its interface had when it was opened, if the port is to follow
+    /// their number.
+    fn queues(&self) -> Option<(u32, u32)> {
+        None
+    }
+
+    /// Whether the interface that was opened has left, even if there is one like it again.
+    fn lost(&self) -> bool {
+        false
+    }
+
+    /// Brings a port without host interface up or down.
+    fn set_up(&self, _up: bool) {}
+
+    /// Whether such a port can send and receive now.
+    fn carrier(&self) -> bool {
+        true
     }
 
     /// What else went wrong, without a packet lost by it or with one that [`EnginePort::drops`] has.
@@ -187,8 +220,9 @@ pub trait EnginePort: Send + Sync {
     }
 
     /// Closes the port, after its rings' [`SyncedRing`]s were dropped, and gives back as many of its
-    /// extra buffers as are free now.
-    fn close(self: Box<Self>, extra: Vec<OwnedBuf>);
+    /// extra buffers as are free now. What it returns keeps frames of the interface from the host's
+    /// network stack, for a port that is to be opened again.
+    fn close(self: Box<Self>, extra: Vec<OwnedBuf>) -> Option<Held>;
 }
 
 /// Opens `request.name` with the engine that `choice` and the name ask for.

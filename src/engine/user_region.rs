@@ -14,7 +14,7 @@ use std::sync::{Arc, Weak};
 use netmap_sys::netmap::netmap_ring;
 use parking_lot::Mutex;
 
-use super::{Direction, OpenRequest};
+use super::{Direction, OpenRequest, memory_left};
 use crate::abi;
 use crate::error::{Error, Result};
 use crate::index::{BufIdx, OwnedBuf, Owner};
@@ -63,7 +63,7 @@ impl Mapping {
     /// gives them (`madvise` or `always` in /sys/kernel/mm/transparent_hugepage/enabled): frames of a
     /// burst lie in many pages otherwise, more than a first-level TLB has entries for.
     #[allow(unsafe_code)]
-    fn map(len: usize) -> Result<Mapping> {
+    pub(super) fn map(len: usize) -> Result<Mapping> {
         // SAFETY: a new anonymous private mapping touches no memory that exists.
         let mapped = unsafe {
             libc::mmap(
@@ -174,6 +174,8 @@ impl UserRegion {
                 ),
             ));
         }
+        memory_left::check(request.region_bufs as u64 * request.buf_size as u64)
+            .map_err(|e| e.context(request.name))?;
         let made = UserRegion::map(request.region_bufs, request.buf_size)?;
         regions.push((Arc::downgrade(&made.region), Arc::downgrade(&made.mapping)));
         Ok(made)

@@ -55,32 +55,8 @@ pub unsafe extern "C" fn netmap_port_refresh(port: *mut Port) -> bool {
     unsafe { with_port(port, false, |port| port.state().refresh()) }
 }
 
-/// Tells whether the host interface was deleted and made again, so that the port must be closed and
-/// opened to work again.
-///
-/// # Parameters
-///
-/// * `port`: the port; NULL does not.
-///
-/// # Returns
-///
-/// Whether it was.
-///
-/// # Threads
-///
-/// any.
-///
-/// # Safety
-///
-/// `port` is NULL or open.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn netmap_port_needs_reopen(port: *const Port) -> bool {
-    // SAFETY: passed on with the same promise.
-    unsafe { with_port(port, false, |port| port.state().needs_reopen()) }
-}
-
-/// Tells what keeps a port from working as its host interface is, as of the last `netmap_port_refresh`:
-/// that is gone, or its frames are too long.
+/// Tells what keeps an open port from working as its host interface is, as of the last
+/// `netmap_port_refresh`: its frames are too long.
 ///
 /// # Parameters
 ///

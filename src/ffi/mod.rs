@@ -19,6 +19,7 @@ mod types;
 mod host;
 mod init;
 
+mod follower;
 mod packet;
 mod port;
 mod queue;

@@ -7,6 +7,7 @@ use super::guard::{bug, guard, status, with_port};
 use super::host::attached;
 use super::text::{put_error, text};
 use crate::error::{Error, Result};
+use crate::follower::Follower;
 use crate::port::{Port, PortConfig};
 
 /// What a port is opened with.
@@ -59,15 +60,21 @@ pub unsafe extern "C" fn netmap_port_open(
     err_size: usize,
 ) -> c_int {
     // SAFETY: passed on with the same promise.
-    let opened = guard(Err(bug()), || unsafe { open(config, portp) });
+    let opened = guard(Err(bug()), || unsafe { open(None, config, portp) });
     // SAFETY: `err` has room for `err_size` bytes by the caller's promise.
     unsafe { put_error(opened, err, err_size) }
 }
 
+/// Opens a port, by its follower if it has one.
+///
 /// # Safety
 ///
 /// As for `netmap_port_open`.
-unsafe fn open(options: *const PortOptions, portp: *mut *mut Port) -> Result<()> {
+pub(super) unsafe fn open(
+    follower: Option<&Follower>,
+    options: *const PortOptions,
+    portp: *mut *mut Port,
+) -> Result<()> {
     let missing = |what| Error::new(libc::EINVAL, format!("{what} is missing"));
     let host = attached().ok_or_else(|| missing("netmap_host_attach"))?;
     // SAFETY: valid by the caller's promise.
@@ -84,7 +91,7 @@ unsafe fn open(options: *const PortOptions, portp: *mut *mut Port) -> Result<()>
     if portp.is_null() {
         return Err(missing("portp"));
     }
-    let port = Port::open(&PortConfig {
+    let wanted = PortConfig {
         name: &name,
         ovs_name: ovs_name.as_deref().unwrap_or(&name),
         n_rxq: options.n_rxq,
@@ -92,7 +99,11 @@ unsafe fn open(options: *const PortOptions, portp: *mut *mut Port) -> Result<()>
         rxsync_interval_us: interval(options.rxsync_intval_us)?,
         null_source: source.as_deref(),
         packet: host.layout(),
-    })?;
+    };
+    let port = match follower {
+        Some(follower) => follower.open(&wanted)?,
+        None => Port::open(&wanted)?,
+    };
     // SAFETY: writable by the caller's promise.
     unsafe { portp.write(Box::into_raw(Box::new(port))) };
     Ok(())

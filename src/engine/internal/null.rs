@@ -6,10 +6,11 @@
 //! stays in its buffer. A source of UDP frames writes each one anew.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::user_region::{PortBuffers, UserRegion};
 use super::super::{
-    Direction, EnginePort, HEADROOM, OpenRequest, Opened, RingPair, RingSync, SyncedRing,
+    Direction, EnginePort, HEADROOM, Held, OpenRequest, Opened, RingPair, RingSync, SyncedRing,
 };
 use crate::error::{Error, Result};
 use crate::index::{BufIdx, OwnedBuf, Owner};
@@ -38,6 +39,7 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Opened> {
     let user_region = UserRegion::get(request, needed, |_| true)?;
     let buffers = user_region.port()?;
     let region = user_region.region();
+    let up = Arc::new(AtomicBool::new(true));
     let mut pairs = Vec::new();
     for i in 0..rings {
         let rx = buffers.ring(SLOTS, i as u16, Direction::Rx, HEADROOM)?;
@@ -47,6 +49,7 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Opened> {
             region: Arc::clone(region),
             frames: Arc::clone(&frames),
             next_frame: 0,
+            up: Arc::clone(&up),
         };
         pairs.push(RingPair {
             rx: Some(SyncedRing {
@@ -63,7 +66,7 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Opened> {
         region: Arc::clone(region),
         rings: pairs,
         extra: buffers.extra(request.extra_bufs),
-        port: Box::new(NullPort { buffers }),
+        port: Box::new(NullPort { buffers, up }),
     })
 }
 
@@ -129,6 +132,8 @@ struct Source {
     region: Arc<Region>,
     frames: Arc<Frames>,
     next_frame: usize,
+    /// As [`NullPort::up`].
+    up: Arc<AtomicBool>,
 }
 
 impl RingSync for Source {
@@ -137,7 +142,12 @@ impl RingSync for Source {
             ring.reset(0, 0);
             return Err(libc::EINVAL);
         };
-        let slots = vacant.contiguous(BURST as usize);
+        let burst = if self.up.load(Ordering::Relaxed) {
+            BURST
+        } else {
+            0
+        };
+        let slots = vacant.contiguous(burst as usize);
         let n = slots.len() as u32;
         if !self.frames.is_empty() {
             let next = self.frames.iter().cycle().skip(self.next_frame);
@@ -196,6 +206,8 @@ impl RingSync for Sink {
 
 struct NullPort {
     buffers: PortBuffers,
+    /// Whether the source delivers.
+    up: Arc<AtomicBool>,
 }
 
 impl EnginePort for NullPort {
@@ -215,8 +227,13 @@ impl EnginePort for NullPort {
         Vec::new()
     }
 
-    fn close(self: Box<Self>, extra: Vec<OwnedBuf>) {
+    fn set_up(&self, up: bool) {
+        self.up.store(up, Ordering::Relaxed);
+    }
+
+    fn close(self: Box<Self>, extra: Vec<OwnedBuf>) -> Option<Held> {
         self.buffers.give_back(extra);
+        None
     }
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Pipes: what one end sends, the other receives, by exchanging the buffers of two slots.
 //!
-//! As with netmap's own pipes, opening one end makes the rings of both; frames sent before the other
-//! end is open wait in its receive ring, and when that is full they wait in the transmit ring.
+//! As with netmap's own pipes, opening one end makes the rings of both. Other than with these, the link
+//! of both ends is down as long as one of them is closed or down: what is sent meanwhile is dropped and
+//! counted, as nobody wants it later.
 //!
 //! Each direction has a lock, taken in each sync: the two ends belong to different threads, and
 //! either may move what waits. All that the two share is in [`Wire`]; ring memory is never the only
@@ -15,7 +16,7 @@ use parking_lot::Mutex;
 
 use super::super::user_region::{PortBuffers, UserRegion};
 use super::super::{
-    Direction, EnginePort, HEADROOM, OpenRequest, Opened, RingPair, RingSync, SyncedRing,
+    Direction, EnginePort, HEADROOM, Held, OpenRequest, Opened, RingPair, RingSync, SyncedRing,
 };
 use crate::error::{Error, Result};
 use crate::index::OwnedBuf;
@@ -32,10 +33,17 @@ static PIPES: Mutex<Vec<(String, Weak<Pipe>)>> = Mutex::new(Vec::new());
 struct Pipe {
     /// By end: the wires that it sends into, one a ring pair.
     wires: [Vec<Arc<Mutex<Wire>>>; 2],
-    /// By end: whether it is open.
-    open: Mutex<[bool; 2]>,
+    /// By end.
+    ends: Mutex<[EndState; 2]>,
     /// After the wires, so that it is dropped last: it frees all buffers in the rings.
     buffers: PortBuffers,
+}
+
+/// Whether an end is open, and up.
+#[derive(Debug, Clone, Copy, Default)]
+struct EndState {
+    open: bool,
+    up: bool,
 }
 
 /// One direction of one ring pair: from a transmit ring of one end to a receive ring of the other.
@@ -50,11 +58,19 @@ struct Wire {
     rx_fill: u32,
     /// The receiver's head, as of its last sync: the slots before it can be filled.
     rx_head: u32,
+    /// Whether both ends are open and up.
+    live: bool,
+    /// Frames that were dropped because it was not.
+    dropped: u64,
 }
 
 impl Wire {
     /// Moves what waits in the transmit ring and finds room in the receive ring.
     fn carry(&mut self) {
+        if !self.live {
+            self.drop_all();
+            return;
+        }
         let mut room = self.rx.num_slots() - 1 - self.rx.distance(self.rx_head, self.rx_fill);
         while self.tx_moved != self.tx_head && room > 0 {
             let sent = self.tx.slot(self.tx_moved);
@@ -74,6 +90,32 @@ impl Wire {
             self.tx_moved = self.tx.advance(self.tx_moved, 1);
             room -= 1;
         }
+    }
+}
+
+impl Wire {
+    /// Drops what waits in the transmit ring.
+    #[cold]
+    fn drop_all(&mut self) {
+        while self.tx_moved != self.tx_head {
+            let sent = self.tx.slot(self.tx_moved);
+            if sent.len > 0 && sent.flags & NS_MOREFRAG == 0 {
+                self.dropped += 1;
+            }
+            let empty = Slot {
+                len: 0,
+                flags: 0,
+                ..sent
+            };
+            self.tx.put_slot(self.tx_moved, empty);
+            self.tx_moved = self.tx.advance(self.tx_moved, 1);
+        }
+    }
+
+    /// Forgets what was delivered: the receiver is another one.
+    fn forget_delivered(&mut self) {
+        self.rx_head = self.rx_fill;
+        self.rx.reset(self.rx_fill, self.rx_fill);
     }
 }
 
@@ -134,12 +176,21 @@ pub fn open(request: &OpenRequest<'_>, key: &str, role: PipeRole) -> Result<Open
         }
     };
     let end = role as usize;
-    if std::mem::replace(&mut pipe.open.lock()[end], true) {
+    if pipe.ends.lock()[end].open {
         return Err(Error::new(
             libc::EBUSY,
             format!("{}: this end of the pipe is already open", request.name),
         ));
     }
+    for wire in &pipe.wires[1 - end] {
+        wire.lock().forget_delivered();
+    }
+    pipe.change(end, |state| {
+        *state = EndState {
+            open: true,
+            up: true,
+        };
+    });
     let pairs = pipe.wires[end].iter().zip(&pipe.wires[1 - end]);
     let rings = pairs.map(|(out, back)| RingPair {
         rx: Some(SyncedRing {
@@ -175,15 +226,33 @@ impl Pipe {
                 tx_moved: 0,
                 rx_fill: 0,
                 rx_head: 0,
+                live: false,
+                dropped: 0,
             })))
         };
         let wires = || (0..rings).map(wire).collect::<Result<Vec<_>>>();
         Ok(Pipe {
             wires: [wires()?, wires()?],
-            open: Mutex::new([false; 2]),
+            ends: Mutex::default(),
             buffers,
         })
     }
+}
+
+impl Pipe {
+    /// Changes the state of an end, and tells the wires what it means for them.
+    fn change(&self, end: usize, change: impl FnOnce(&mut EndState)) {
+        let mut ends = self.ends.lock();
+        change(&mut ends[end]);
+        let live = is_live(&ends);
+        for wire in self.wires.iter().flatten() {
+            wire.lock().live = live;
+        }
+    }
+}
+
+fn is_live(ends: &[EndState; 2]) -> bool {
+    ends.iter().all(|end| end.open && end.up)
 }
 
 struct PipeEnd {
@@ -197,7 +266,7 @@ impl EnginePort for PipeEnd {
     }
 
     fn status(&self) -> Vec<(&'static str, String)> {
-        let peer = self.pipe.open.lock()[1 - self.end];
+        let peer = self.pipe.ends.lock()[1 - self.end].open;
         vec![
             ("kind", "pipe".into()),
             ("peer", if peer { "open" } else { "closed" }.into()),
@@ -209,16 +278,26 @@ impl EnginePort for PipeEnd {
     }
 
     fn drops(&self) -> Vec<(&'static str, u64)> {
-        Vec::new()
+        let wires = self.pipe.wires[self.end].iter();
+        vec![("tx_link_down", wires.map(|wire| wire.lock().dropped).sum())]
     }
 
-    fn close(self: Box<Self>, extra: Vec<OwnedBuf>) {
+    fn set_up(&self, up: bool) {
+        self.pipe.change(self.end, |state| state.up = up);
+    }
+
+    fn carrier(&self) -> bool {
+        is_live(&self.pipe.ends.lock())
+    }
+
+    fn close(self: Box<Self>, extra: Vec<OwnedBuf>) -> Option<Held> {
         self.pipe.buffers.give_back(extra);
+        None
     }
 }
 
 impl Drop for PipeEnd {
     fn drop(&mut self) {
-        self.pipe.open.lock()[self.end] = false;
+        self.pipe.change(self.end, |state| state.open = false);
     }
 }

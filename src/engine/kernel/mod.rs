@@ -17,7 +17,7 @@ use std::sync::Arc;
 use self::device::Device;
 use self::netmap_if::NetmapIf;
 use self::register::PortRequest;
-use super::{EnginePort, OpenRequest, Opened};
+use super::{EnginePort, Held, OpenRequest, Opened};
 #[cfg(feature = "test-utils")]
 use crate::abi::{NR_REG_NULL, nmreq_register};
 use crate::error::{Error, Result};
@@ -154,8 +154,9 @@ impl EnginePort for KernelPort {
         Vec::new()
     }
 
-    fn close(self: Box<Self>, extra: Vec<OwnedBuf>) {
+    fn close(self: Box<Self>, extra: Vec<OwnedBuf>) -> Option<Held> {
         self.netmap_if.give_extra(extra);
+        None
     }
 }
 

@@ -1,30 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The XDP program of an interface, by bpf(2): a map from queue to socket, five instructions that
-//! look the receiving queue up in it, and the link that keeps the program attached.
+//! bpf(2): the map from queue to socket, the program (`program.rs`) that looks the receiving queue up
+//! in it, and the link that keeps the program attached.
 //!
-//! What the map has no socket for goes on to the host's network stack (`XDP_PASS`). The link is a
-//! descriptor of this process: when it closes, for whatever reason, the program is gone.
+//! The link is a descriptor of this process: when it closes, for whatever reason, the program is gone.
 
 use std::ffi::c_long;
 use std::mem::{offset_of, size_of};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::program::{Fallback, program};
 use crate::error::{Error, Result};
 
 // From linux/bpf.h.
 const BPF_MAP_CREATE: c_long = 0;
+const BPF_MAP_LOOKUP_ELEM: c_long = 1;
 const BPF_MAP_UPDATE_ELEM: c_long = 2;
 const BPF_PROG_LOAD: c_long = 5;
 const BPF_LINK_CREATE: c_long = 28;
 const BPF_LINK_DETACH: c_long = 34;
+const BPF_MAP_TYPE_ARRAY: u32 = 2;
 const BPF_MAP_TYPE_XSKMAP: u32 = 17;
 const BPF_PROG_TYPE_XDP: u32 = 6;
 const BPF_XDP: u32 = 37;
-const BPF_FUNC_REDIRECT_MAP: i32 = 51;
-const BPF_PSEUDO_MAP_FD: u8 = 1;
-const XDP_PASS: i32 = 2;
-/// Offset of `rx_queue_index` in `struct xdp_md`.
-const RX_QUEUE_INDEX: i16 = 16;
 // From linux/if_link.h.
 const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
@@ -35,51 +33,6 @@ const NAME: &[u8] = b"ovs_netmap";
 const LICENSE: &[u8] = b"Apache-2.0\0";
 /// The verifier says less about so little.
 const LOG_SIZE: usize = 16 << 10;
-
-/// `struct bpf_insn`.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-struct Insn {
-    code: u8,
-    /// Destination in the low half, source in the high half (as C lays the bit fields out on a
-    /// little-endian machine; see [`regs`]).
-    regs: u8,
-    off: i16,
-    imm: i32,
-}
-
-const _: () = assert!(size_of::<Insn>() == 8);
-
-const fn regs(dst: u8, src: u8) -> u8 {
-    if cfg!(target_endian = "little") {
-        dst | src << 4
-    } else {
-        src | dst << 4
-    }
-}
-
-/// `return bpf_redirect_map(&map, ctx->rx_queue_index, XDP_PASS);`
-fn program(map: BorrowedFd<'_>) -> [Insn; 6] {
-    let insn = |code, dst, src, off, imm| Insn {
-        code,
-        regs: regs(dst, src),
-        off,
-        imm,
-    };
-    [
-        // BPF_LDX | BPF_MEM | BPF_W: r2 = *(u32 *)(r1 + rx_queue_index)
-        insn(0x61, 2, 1, RX_QUEUE_INDEX, 0),
-        // BPF_LD | BPF_IMM | BPF_DW, two slots: r1 = map
-        insn(0x18, 1, BPF_PSEUDO_MAP_FD, 0, map.as_raw_fd()),
-        insn(0, 0, 0, 0, 0),
-        // BPF_ALU64 | BPF_MOV | BPF_K: r3 = XDP_PASS, the answer when the map has no such queue
-        insn(0xb7, 3, 0, 0, XDP_PASS),
-        // BPF_JMP | BPF_CALL
-        insn(0x85, 0, 0, 0, BPF_FUNC_REDIRECT_MAP),
-        // BPF_JMP | BPF_EXIT: return r0
-        insn(0x95, 0, 0, 0, 0),
-    ]
-}
 
 /// `union bpf_attr` for `BPF_MAP_CREATE`, as far as it is used.
 #[derive(Default)]
@@ -95,10 +48,10 @@ struct MapCreate {
     map_name: [u8; 16],
 }
 
-/// `union bpf_attr` for `BPF_MAP_UPDATE_ELEM`.
+/// `union bpf_attr` for `BPF_MAP_UPDATE_ELEM` and `BPF_MAP_LOOKUP_ELEM`.
 #[derive(Default)]
 #[repr(C)]
-struct MapUpdate {
+struct MapElem {
     map_fd: u32,
     padding: u32,
     key: u64,
@@ -143,7 +96,7 @@ struct LinkDetach {
 
 // As the kernel's own header has them.
 const _: () = assert!(offset_of!(MapCreate, map_name) == 28 && size_of::<MapCreate>() == 44);
-const _: () = assert!(size_of::<MapUpdate>() == 32);
+const _: () = assert!(size_of::<MapElem>() == 32);
 const _: () = assert!(offset_of!(ProgLoad, log_buf) == 32 && offset_of!(ProgLoad, prog_name) == 48);
 const _: () = assert!(size_of::<ProgLoad>() == 72 && size_of::<LinkCreate>() == 16);
 
@@ -156,8 +109,8 @@ const _: () = assert!(size_of::<ProgLoad>() == 72 && size_of::<LinkCreate>() == 
 unsafe trait Attr {}
 // SAFETY: a. asserted above; b. no address.
 unsafe impl Attr for MapCreate {}
-// SAFETY: a. asserted above; b. made in `Redirect::add` alone.
-unsafe impl Attr for MapUpdate {}
+// SAFETY: a. asserted above; b. made in `Redirect::add` and `Redirect::dropped` alone.
+unsafe impl Attr for MapElem {}
 // SAFETY: a. asserted above; b. made in `load` alone.
 unsafe impl Attr for ProgLoad {}
 // SAFETY: a. asserted above; b. no address.
@@ -217,16 +170,27 @@ impl Mode {
 /// A program on an interface, and the map of its sockets. Dropping it detaches the program.
 pub(super) struct Redirect {
     map: OwnedFd,
+    counters: OwnedFd,
     link: OwnedFd,
     mode: Mode,
+    fallback: Fallback,
+    /// What of [`Redirect::dropped`] is in the statistics of ports that are closed.
+    told: AtomicU64,
 }
 
 impl Redirect {
     /// Puts a program on interface `ifindex`, called `ifname`, with a map for `queues` queues. While
-    /// the map is empty, all packets pass.
-    pub(super) fn attach(ifname: &str, ifindex: u32, queues: u32) -> Result<Redirect> {
-        let map = create_map(queues).map_err(|e| e.context(ifname))?;
-        let program = load(&map).map_err(|e| e.context(ifname))?;
+    /// the map is empty, `fallback` is what becomes of all frames.
+    pub(super) fn attach(
+        ifname: &str,
+        ifindex: u32,
+        queues: u32,
+        fallback: Fallback,
+    ) -> Result<Redirect> {
+        let context = |e: Error| e.context(ifname);
+        let map = create_map(BPF_MAP_TYPE_XSKMAP, size_of::<u32>(), queues).map_err(context)?;
+        let counters = create_map(BPF_MAP_TYPE_ARRAY, size_of::<u64>(), 1).map_err(context)?;
+        let program = load(fallback, &map, &counters).map_err(context)?;
         let attach = |flags| {
             let attr = LinkCreate {
                 prog_fd: number(&program),
@@ -238,8 +202,14 @@ impl Redirect {
         };
         let native = match attach(XDP_FLAGS_DRV_MODE) {
             Ok(link) => {
-                let mode = Mode::Native;
-                return Ok(Redirect { map, link, mode });
+                return Ok(Redirect {
+                    map,
+                    counters,
+                    link,
+                    mode: Mode::Native,
+                    fallback,
+                    told: AtomicU64::new(0),
+                });
             }
             Err(error) => error,
         };
@@ -249,8 +219,14 @@ impl Redirect {
                     "{ifname}: its driver cannot run an XDP program ({native}); it runs in the \
                      network stack (generic mode)"
                 );
-                let mode = Mode::Generic;
-                Ok(Redirect { map, link, mode })
+                Ok(Redirect {
+                    map,
+                    counters,
+                    link,
+                    mode: Mode::Generic,
+                    fallback,
+                    told: AtomicU64::new(0),
+                })
             }
             Err(generic) => Err(attach_error(ifname, &native, &generic)),
         }
@@ -261,18 +237,50 @@ impl Redirect {
         self.mode
     }
 
+    /// What becomes of frames without a socket.
+    pub(super) fn fallback(&self) -> Fallback {
+        self.fallback
+    }
+
     /// From now on, packets of queue `queue` go to `socket`, until it is closed.
     pub(super) fn add(&self, queue: u32, socket: &OwnedFd) -> Result<()> {
         let value = number(socket);
-        let attr = MapUpdate {
+        let attr = MapElem {
             map_fd: number(&self.map),
             key: (&raw const queue) as u64,
             value: (&raw const value) as u64,
-            ..MapUpdate::default()
+            ..MapElem::default()
         };
         bpf(BPF_MAP_UPDATE_ELEM, &attr)
             .map(|_| ())
             .map_err(|e| Error::from_io(format!("cannot direct queue {queue} to its socket"), &e))
+    }
+}
+
+impl Redirect {
+    /// What of [`Redirect::dropped`] is in the statistics of ports that are closed.
+    pub(super) fn told(&self) -> u64 {
+        self.told.load(Ordering::Relaxed)
+    }
+
+    /// Sets it, when a port is closed.
+    pub(super) fn set_told(&self, told: u64) {
+        self.told.store(told, Ordering::Relaxed);
+    }
+
+    /// Frames that were dropped because their queue had no socket.
+    pub(super) fn dropped(&self) -> u64 {
+        let (key, mut value) = (0u32, 0u64);
+        let attr = MapElem {
+            map_fd: number(&self.counters),
+            key: (&raw const key) as u64,
+            value: (&raw mut value) as u64,
+            ..MapElem::default()
+        };
+        match bpf(BPF_MAP_LOOKUP_ELEM, &attr) {
+            Ok(_) => value,
+            Err(_) => 0,
+        }
     }
 }
 
@@ -285,16 +293,16 @@ impl Drop for Redirect {
     }
 }
 
-fn create_map(queues: u32) -> Result<OwnedFd> {
+fn create_map(map_type: u32, value_size: usize, max_entries: u32) -> Result<OwnedFd> {
     let attr = MapCreate {
-        map_type: BPF_MAP_TYPE_XSKMAP,
+        map_type,
         key_size: 4,
-        value_size: 4,
-        max_entries: queues,
+        value_size: value_size as u32,
+        max_entries,
         map_name: name(),
         ..MapCreate::default()
     };
-    make(BPF_MAP_CREATE, &attr).map_err(|e| bpf_error("cannot make a map of AF_XDP sockets", &e))
+    make(BPF_MAP_CREATE, &attr).map_err(|e| bpf_error("cannot make a BPF map", &e))
 }
 
 /// Makes a map or a program. Kernels before 5.11 count both against the locked memory, of which the
@@ -308,8 +316,8 @@ fn make<T: Attr>(command: c_long, attr: &T) -> std::result::Result<OwnedFd, std:
     }
 }
 
-fn load(map: &OwnedFd) -> Result<OwnedFd> {
-    let insns = program(map.as_fd());
+fn load(fallback: Fallback, map: &OwnedFd, counters: &OwnedFd) -> Result<OwnedFd> {
+    let insns = program(fallback, map.as_fd(), counters.as_fd());
     let mut attr = ProgLoad {
         prog_type: BPF_PROG_TYPE_XDP,
         insn_cnt: insns.len() as u32,

@@ -14,7 +14,9 @@
 //! | file | role |
 //! |---|---|
 //! | `mod.rs` | opens a port |
-//! | `bpf.rs` | bpf(2): the program that redirects queue `i` to socket `i`, attached as long as the port is open, even through a crash |
+//! | `bpf.rs` | bpf(2): the program on an interface, attached as long as the port is open, gone even with a crash |
+//! | `program.rs` | its instructions: queue `i` to socket `i`, and what becomes of a frame without socket |
+//! | `release.rs` | queues that were given up and that the kernel is still busy with |
 //! | `socket.rs` | the sockets and their UMEM |
 //! | `queue.rs` | the four rings of a socket |
 //! | `port.rs` | an open port: its state, its statistics, its end |
@@ -34,26 +36,30 @@
 //! (`rx_dropped`). An MTU that does not fit into a buffer is refused, or told when it comes later.
 
 use std::sync::{Arc, Weak};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use super::user_region::UserRegion;
-use super::{FRAME_HEADER, OpenRequest, Opened, largest_mtu, longest_frame, mtu_advice};
+use super::{
+    FRAME_HEADER, OpenRequest, Opened, largest_mtu, longest_frame, mtu_advice, too_many_queues,
+};
 use crate::error::{Error, Result};
 use crate::name::{PortKind, Rings};
 use crate::netif::HostInterface;
 
 use bpf::Redirect;
 use port::XdpPort;
+use program::Fallback;
+pub use release::reap;
 use socket::{Bound, Queue};
 
 #[allow(unsafe_code)]
 mod bpf;
 mod port;
+mod program;
 #[allow(unsafe_code)]
 mod queue;
+mod release;
 #[allow(unsafe_code)]
 mod socket;
 mod sync;
@@ -70,44 +76,9 @@ const TX_SHARE: u32 = 4;
 /// The rings of one port take this part of a region at most, by having fewer slots.
 const REGION_SHARE: u32 = 4;
 
-/// How long to wait for a queue that another socket has: another process may be closing it.
-const BUSY_WAIT: Duration = Duration::from_millis(500);
-/// The same for a queue that this process gave up. The kernel takes a closed socket off its queue
-/// later: when the last frame that it sent is freed, in an RCU callback, from a work queue. Mostly
-/// that takes some milliseconds; on a machine that is busy all over, many seconds were seen. The wait
-/// holds up ovs-vswitchd's main thread, so whoever opens the port tries again later.
-const RELEASE_WAIT: Duration = Duration::from_millis(1500);
-/// How long a queue that this process gave up counts as one.
-const RELEASE_MEMORY: Duration = Duration::from_secs(120);
-/// Between two attempts, at first and at last. Each makes a whole socket, and takes locks that the
-/// kernel needs to end the other one.
-const BUSY_POLL: Duration = Duration::from_millis(2);
-const SLOW_POLL: Duration = Duration::from_millis(50);
-
-/// Queues that this process gave up, by interface number, and when: in the last `RELEASE_MEMORY`.
-static RELEASED: Mutex<Vec<(u32, u32, Instant)>> = Mutex::new(Vec::new());
-
-/// Remembers that a socket of ours on `queue` is closed.
-fn released(queue: &Queue) {
-    let now = Instant::now();
-    let mut list = RELEASED.lock();
-    list.retain(|&(_, _, when)| now.duration_since(when) < RELEASE_MEMORY);
-    list.push((queue.ifindex, queue.queue, now));
-}
-
-/// Whether `queue` is one that this process gave up, and that the kernel may still be busy with.
-fn was_ours(queue: &Queue) -> bool {
-    let list = RELEASED.lock();
-    list.iter().any(|&(ifindex, number, when)| {
-        (ifindex, number) == (queue.ifindex, queue.queue) && when.elapsed() < RELEASE_MEMORY
-    })
-}
-
-/// Forgets that `queue` was given up, now that a socket of ours is on it again.
-fn taken_again(queue: &Queue) {
-    let mut list = RELEASED.lock();
-    list.retain(|&(ifindex, number, _)| (ifindex, number) != (queue.ifindex, queue.queue));
-}
+/// Entries that the map from queue to socket has at least. Receive queues may appear that were not
+/// there when the program was attached.
+const MIN_MAP_SIZE: u32 = 256;
 
 /// The programs of this process, by interface number: ports on different queues of an interface
 /// (`eth0-0`, `eth0-1`) share one.
@@ -122,23 +93,53 @@ static REDIRECTS: Mutex<Vec<(u32, Weak<Redirect>)>> = Mutex::new(Vec::new());
 /// has not let go of it yet, so that trying again later helps; `EMSGSIZE` when its frames do not fit into a
 /// buffer; `ENOMEM`, `ENOBUFS` when there is not enough memory; `EPERM`.
 pub fn open(request: &OpenRequest<'_>) -> Result<Opened> {
-    let name = request.name;
     let (ifname, rings) = check_name(request)?;
+    let before = HostInterface::read(ifname)?;
+    check_ethernet(&before)?;
+    check_mtu(&before, request.buf_size)?;
+    check_rings(request, &before, rings)?;
+    open_interface(request, ifname, &before, rings).map_err(|error| {
+        // An interface that leaves meanwhile makes calls fail with all kinds of errors.
+        match HostInterface::read(ifname) {
+            Err(gone) if gone.errno() == libc::ENODEV => gone,
+            Ok(now) if now.ifindex != before.ifindex => replaced(request),
+            _ => error,
+        }
+    })
+}
+
+/// The error when the interface was replaced while it was opened.
+fn replaced(request: &OpenRequest<'_>) -> Error {
+    Error::new(
+        libc::EAGAIN,
+        format!(
+            "{}: the interface was replaced by another one: it will be tried again",
+            request.name
+        ),
+    )
+}
+
+fn open_interface(
+    request: &OpenRequest<'_>,
+    ifname: &str,
+    before: &HostInterface,
+    rings: Rings,
+) -> Result<Opened> {
+    // What there is no memory for is refused before anything happens to the interface.
+    let region = region(request, &queues(before, rings, request.region_bufs)?)?;
+
+    let redirect = redirect(before, rings)?;
+    // Some drivers change their queues for an XDP program.
     let interface = HostInterface::read(ifname)?;
-    check_ethernet(&interface)?;
-    check_mtu(&interface, request.buf_size)?;
+    if interface.ifindex != before.ifindex {
+        return Err(replaced(request));
+    }
     let queues = queues(&interface, rings, request.region_bufs)?;
-
-    let slots = queues.iter().flat_map(|q| [q.rx_slots, q.tx_slots]);
-    let needed = slots
-        .flatten()
-        .fold(request.extra_bufs, u32::saturating_add);
-    // Any region will do: two UMEMs on one memory are better than two memories (`socket::bind`).
-    let region = UserRegion::get(request, needed, |_| true)?;
-    let buffers = region.port()?;
-
-    let redirect = redirect(&interface)?;
-    let mut port = XdpPort::new(ifname, &interface.driver, redirect, buffers);
+    let region = match (before.n_rx_queues, before.n_tx_queues) {
+        same if same == (interface.n_rx_queues, interface.n_tx_queues) => region,
+        _ => self::region(request, &queues)?,
+    };
+    let mut port = XdpPort::new(ifname, &interface, redirect, region.port()?);
     let mut pairs = Vec::with_capacity(queues.len());
     let mut binder = Binder::new(&interface, &region, port.mode());
     for queue in &queues {
@@ -146,13 +147,23 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Opened> {
         pairs.push(port.add(queue, bound)?);
     }
     let extra = port.extra(request.extra_bufs);
-    log::info!("{name}: opened {}", port.summary());
+    log::info!("{}: opened {}", request.name, port.summary());
     Ok(Opened {
         region: Arc::clone(region.region()),
         rings: pairs,
         extra,
         port: Box::new(port),
     })
+}
+
+/// A region with room for the rings of `queues`. Any will do: two UMEMs on one memory are better than
+/// two memories (`socket::bind`).
+fn region(request: &OpenRequest<'_>, queues: &[Queue]) -> Result<UserRegion> {
+    let slots = queues.iter().flat_map(|q| [q.rx_slots, q.tx_slots]);
+    let needed = slots
+        .flatten()
+        .fold(request.extra_bufs, u32::saturating_add);
+    UserRegion::get(request, needed, |_| true)
 }
 
 /// The interface and the rings, if this engine can open such a port at all.
@@ -195,6 +206,22 @@ fn check_ethernet(interface: &HostInterface) -> Result<()> {
              device instead of a tun device",
             interface.name, interface.hardware_type,
         ),
+    ))
+}
+
+/// Refuses more receive queues than there are rings, before anything happens to the interface.
+fn check_rings(request: &OpenRequest<'_>, interface: &HostInterface, rings: Rings) -> Result<()> {
+    let available = match rings {
+        Rings::One(_) => 1,
+        _ => interface.n_rx_queues,
+    };
+    if request.rings <= available {
+        return Ok(());
+    }
+    Err(too_many_queues(
+        request.rings,
+        available as usize,
+        request.name,
     ))
 }
 
@@ -251,21 +278,36 @@ fn rx_slots(queues: u32, region_bufs: u32) -> u32 {
     slots
 }
 
-/// The program on `interface`: that of another port of ours, or a new one.
-fn redirect(interface: &HostInterface) -> Result<Arc<Redirect>> {
+/// The program on `interface`: that of another port of ours, or one that was kept for it, or a new one.
+fn redirect(interface: &HostInterface, rings: Rings) -> Result<Arc<Redirect>> {
     let mut redirects = REDIRECTS.lock();
     redirects.retain(|(_, redirect)| redirect.strong_count() > 0);
+    let fallback = match rings {
+        Rings::One(_) => Fallback::Pass,
+        _ => Fallback::Drop,
+    };
     let ours = redirects
         .iter()
-        .find(|(ifindex, _)| *ifindex == interface.ifindex);
-    if let Some(redirect) = ours.and_then(|(_, redirect)| redirect.upgrade()) {
-        return Ok(redirect);
+        .filter(|(ifindex, _)| *ifindex == interface.ifindex);
+    if let Some(redirect) = ours.filter_map(|(_, redirect)| redirect.upgrade()).next() {
+        if redirect.fallback() == fallback {
+            return Ok(redirect);
+        }
+        let ifname = &interface.name;
+        return Err(Error::new(
+            libc::EBUSY,
+            format!(
+                "{ifname} is in use as another port, or was a moment ago: a port on the whole \
+                 interface and one on a single queue exclude each other"
+            ),
+        ));
     }
     let queues = interface.n_rx_queues.max(interface.n_tx_queues);
     let redirect = Arc::new(Redirect::attach(
         &interface.name,
         interface.ifindex,
-        queues,
+        queues.max(MIN_MAP_SIZE),
+        fallback,
     )?);
     redirects.push((interface.ifindex, Arc::downgrade(&redirect)));
     Ok(redirect)
@@ -294,63 +336,41 @@ impl Binder<'_> {
     }
 
     fn bind(&mut self, queue: &Queue) -> Result<Bound> {
-        let bound = self.wait(queue);
-        match bound {
+        match self.attempt(queue) {
             Err(e) if self.zero_copy && is_about_zero_copy(&e) => {
                 log::debug!("no zero copy: {e}");
                 self.zero_copy = false;
-                self.wait(queue)
+                self.attempt(queue)
             }
             done => done,
         }
     }
 
-    /// Binds a socket, when the queue is free.
-    fn wait(&self, queue: &Queue) -> Result<Bound> {
-        let memory = self.region.mapping();
+    /// Binds a socket. A queue that is busy is not waited for: that would hold up the main thread.
+    fn attempt(&self, queue: &Queue) -> Result<Bound> {
+        let ifname = &self.interface.name;
+        let mapping = self.region.mapping();
         let buf_size = self.region.region().buf_size();
-        let was_ours = was_ours(queue);
-        let start = Instant::now();
-        let deadline = start + if was_ours { RELEASE_WAIT } else { BUSY_WAIT };
-        let mut pause = BUSY_POLL;
-        loop {
-            match socket::bind(queue, memory, buf_size, self.zero_copy) {
-                Err(e) if e.errno() == libc::EBUSY => {
-                    if Instant::now() >= deadline {
-                        return Err(still_busy(queue, &self.interface.name, was_ours));
-                    }
-                    thread::sleep(pause);
-                    pause = (2 * pause).min(SLOW_POLL);
-                }
-                // The kernel itself does not mind; some driver may.
-                Err(e) if e.errno() == libc::ENETDOWN => {
-                    let ifname = &self.interface.name;
-                    let hint = format!("its driver wants it up: ip link set {ifname} up");
-                    return Err(Error::new(e.errno(), format!("{ifname}: {e}: {hint}")));
-                }
-                done => {
-                    if start.elapsed() > BUSY_WAIT {
-                        log::info!(
-                            "queue {} of {} was busy for {} ms",
-                            queue.queue,
-                            self.interface.name,
-                            start.elapsed().as_millis()
-                        );
-                    }
-                    if done.is_ok() {
-                        taken_again(queue);
-                    }
-                    return done.map_err(|e| e.context(&self.interface.name));
-                }
+        match socket::bind(queue, mapping, buf_size, self.zero_copy) {
+            Ok(bound) => {
+                release::taken_again(queue);
+                Ok(bound)
             }
+            Err(e) if e.errno() == libc::EBUSY => Err(still_busy(queue, ifname)),
+            // The kernel itself does not mind; some driver may.
+            Err(e) if e.errno() == libc::ENETDOWN => Err(Error::new(
+                e.errno(),
+                format!("{ifname}: {e}: its driver wants it up: ip link set {ifname} up"),
+            )),
+            Err(e) => Err(e.context(ifname)),
         }
     }
 }
 
-/// The error when the wait for `queue` was in vain.
-fn still_busy(queue: &Queue, ifname: &str, was_ours: bool) -> Error {
+/// The error when somebody has `queue`.
+fn still_busy(queue: &Queue, ifname: &str) -> Error {
     let number = queue.queue;
-    if was_ours {
+    if release::was_ours(queue) {
         return Error::new(
             libc::EAGAIN,
             format!(

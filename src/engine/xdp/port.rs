@@ -4,18 +4,37 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::bpf::{Mode, Redirect};
+use super::program::Fallback;
+use super::release;
 use super::socket::{self, Bound, Queue};
 use super::sync::{Frames, RxSync, RxSyncCounters, TxSync, TxSyncCounters};
 use crate::engine::user_region::{HEADROOM, PortBuffers};
-use crate::engine::{Direction, EnginePort, InterfaceCounts, RingPair, SyncedRing};
+use crate::engine::{Direction, EnginePort, Held, RingPair, SyncedRing};
 use crate::error::Result;
 use crate::index::OwnedBuf;
+use crate::netif::HostInterface;
 
-/// Drivers whose `rx_dropped` counts frames that an XDP program wanted to redirect to a socket that had
-/// no room for them. Others have counters of their own for it, which are in no common statistics.
-const COUNT_FAILED_REDIRECTS: [&str; 3] = ["veth", "tun", "virtio_net"];
+/// What a driver's `rx_dropped` contains in native mode. Others have counters of their own for it, which
+/// are in no common statistics.
+#[derive(Debug, Clone, Copy)]
+struct DriverCounts {
+    /// Frames that the program wanted to redirect to a socket that had no room for them.
+    failed_redirects: bool,
+    /// Frames that the program dropped.
+    program_drops: bool,
+}
+
+impl DriverCounts {
+    fn of(driver: &str) -> DriverCounts {
+        DriverCounts {
+            failed_redirects: ["veth", "tun", "virtio_net"].contains(&driver),
+            program_drops: ["tun", "virtio_net"].contains(&driver),
+        }
+    }
+}
 
 /// A queue of an open port.
 struct Socket {
@@ -26,32 +45,54 @@ struct Socket {
     tx: Option<Arc<TxSyncCounters>>,
 }
 
-/// An open port. The order of the fields is that of their end: no new packets come, then the
-/// sockets let go of the memory, then the buffers are free for others. (Drivers leave zero copy with
-/// the program, before the call returns that detaches it.)
+impl Socket {
+    /// Whether buffers are in use when it is closed, after its rings: the device's, with zero copy, or
+    /// those of frames that were not out yet.
+    fn leaves_buffers(&self) -> bool {
+        let unsent = self.tx.as_ref().is_some_and(|tx| tx.left_behind.get() > 0);
+        self.zero_copy || unsent
+    }
+}
+
+/// An open port. At its end the sockets are closed first; from then on the program, if the port is
+/// the whole interface, drops what comes. Then the program goes, and the buffers are free for others,
+/// both later where the kernel may still be busy with them.
 pub(super) struct XdpPort {
     ifname: String,
-    /// Its driver is one of [`COUNT_FAILED_REDIRECTS`].
-    driver_counts: bool,
-    redirect: Arc<Redirect>,
+    /// Receive and transmit queues of the interface, all of them.
+    queues: (u32, u32),
+    /// What its driver counts of other's drops.
+    driver_counts: DriverCounts,
+    /// The interface has left.
+    lost: AtomicBool,
     sockets: Vec<Socket>,
-    buffers: PortBuffers,
+    redirect: Arc<Redirect>,
+    /// What of the program's counter was told, by this port or by those before it.
+    told: AtomicU64,
+    /// What of it was told by those before it.
+    told_before: u64,
+    buffers: Arc<PortBuffers>,
 }
 
 impl XdpPort {
     /// A port without queues.
     pub(super) fn new(
         ifname: &str,
-        driver: &str,
+        interface: &HostInterface,
         redirect: Arc<Redirect>,
         buffers: PortBuffers,
     ) -> XdpPort {
+        let told_before = redirect.told();
         XdpPort {
             ifname: ifname.to_owned(),
-            driver_counts: COUNT_FAILED_REDIRECTS.contains(&driver),
-            redirect,
+            queues: (interface.n_rx_queues, interface.n_tx_queues),
+            driver_counts: DriverCounts::of(&interface.driver),
+            lost: AtomicBool::new(false),
             sockets: Vec::new(),
-            buffers,
+            redirect,
+            told: AtomicU64::new(told_before),
+            told_before,
+            buffers: Arc::new(buffers),
         }
     }
 
@@ -114,6 +155,13 @@ impl XdpPort {
         (first(|q| q.rx_slots), first(|q| q.tx_slots))
     }
 
+    /// Frames that the program dropped for lack of a socket, since the port before this one told.
+    fn without_socket(&self) -> u64 {
+        let dropped = self.redirect.dropped();
+        self.told.store(dropped, Ordering::Relaxed);
+        dropped.saturating_sub(self.told_before)
+    }
+
     /// A sum over the kernel's statistics of all sockets.
     fn kernel(&self, field: fn(&libc::xdp_statistics) -> u64) -> u64 {
         let statistics = self.sockets.iter().map(|s| socket::statistics(&s.fd));
@@ -148,8 +196,16 @@ impl XdpPort {
 
 impl Drop for XdpPort {
     fn drop(&mut self) {
-        let queues = self.sockets.iter().map(|socket| &socket.queue);
-        queues.for_each(super::released);
+        self.redirect.set_told(self.told.load(Ordering::Relaxed));
+        let sockets = std::mem::take(&mut self.sockets);
+        let in_use = sockets.iter().any(Socket::leaves_buffers);
+        let queues: Vec<Queue> = sockets.iter().map(|socket| socket.queue).collect();
+        drop(sockets);
+        queues.iter().for_each(release::released);
+        if in_use {
+            let (redirect, buffers) = (Arc::clone(&self.redirect), Arc::clone(&self.buffers));
+            release::retire(&queues, redirect, buffers);
+        }
     }
 }
 
@@ -183,19 +239,46 @@ impl EnginePort for XdpPort {
             ("rx_ring_full", self.kernel(|s| s.rx_ring_full)),
             ("rx_invalid_descs", self.kernel(|s| s.rx_invalid_descs)),
             ("rx_bad_descs", self.rx(|c| c.bad_descs.get())),
-            ("tx_invalid_descs", self.kernel(|s| s.tx_invalid_descs)),
+            ("rx_without_socket", self.without_socket()),
+            ("tx_invalid_descs", {
+                let revoked = self.tx(|c| c.revoked.get());
+                self.kernel(|s| s.tx_invalid_descs).saturating_sub(revoked)
+            }),
             ("tx_dropped", self.tx(|c| c.dropped.get())),
             ("tx_bad_slots", self.tx(|c| c.bad_slots.get())),
+            ("tx_not_sent", self.tx(|c| c.not_sent.get())),
         ]
     }
 
     /// In copy mode the kernel's transmit path counts each frame that it drops. What becomes of a
     /// redirection that fails is up to the driver, and in generic mode nobody counts it.
-    fn interface_counts(&self) -> InterfaceCounts {
-        InterfaceCounts {
-            rx: self.mode() == Mode::Native && self.driver_counts,
-            tx: !self.zero_copy(),
+    fn counted_by_interface(&self) -> (u64, u64) {
+        let mut rx = 0;
+        if self.mode() == Mode::Native {
+            if self.driver_counts.failed_redirects {
+                rx += self.kernel(|s| s.rx_dropped + s.rx_ring_full);
+            }
+            if self.driver_counts.program_drops {
+                rx += self.without_socket();
+            }
         }
+        let copies = self.sockets.iter().filter(|s| !s.zero_copy);
+        let tx = copies.filter_map(|s| s.tx.as_deref());
+        (rx, tx.map(|c| c.dropped.get()).sum())
+    }
+
+    fn queues(&self) -> Option<(u32, u32)> {
+        // One queue alone does not follow their number.
+        (self.redirect.fallback() == Fallback::Drop).then_some(self.queues)
+    }
+
+    fn lost(&self) -> bool {
+        let lost = |socket: &Socket| socket::has_lost_interface(&socket.fd);
+        // The kernel tells some of it only once.
+        if self.sockets.iter().any(lost) {
+            self.lost.store(true, Ordering::Relaxed);
+        }
+        self.lost.load(Ordering::Relaxed)
     }
 
     fn events(&self) -> Vec<(&'static str, u64)> {
@@ -211,8 +294,11 @@ impl EnginePort for XdpPort {
         ]
     }
 
-    fn close(self: Box<Self>, extra: Vec<OwnedBuf>) {
+    fn close(self: Box<Self>, extra: Vec<OwnedBuf>) -> Option<Held> {
         self.buffers.give_back(extra);
-        // The rest is `XdpPort`'s fields, in their order.
+        let redirect = Arc::clone(&self.redirect);
+        drop(self);
+        // Kept, it drops what comes until the port is open again.
+        (redirect.fallback() == Fallback::Drop).then(|| Box::new(redirect) as Held)
     }
 }

@@ -209,6 +209,26 @@ impl<T: Entry> Producer<T> {
         self.produced.wrapping_sub(consumed).min(self.ring.size())
     }
 
+    /// The position after the last published entry.
+    #[inline]
+    pub(super) fn produced(&self) -> u32 {
+        self.produced
+    }
+
+    /// Reads, once, the entry at `position`, which is one of those that are [`Producer::pending`].
+    pub(super) fn published(&self, position: u32) -> T {
+        // SAFETY: inside the mapping and aligned (`entry`), any bit pattern is a value (`Entry`), and
+        // only we write it.
+        unsafe { self.ring.entry(position).as_ptr().read_volatile() }
+    }
+
+    /// Writes `value` over the entry at `position`. The kernel may read it at the same time, and see
+    /// any mixture of both.
+    pub(super) fn overwrite(&mut self, position: u32, value: T) {
+        // SAFETY: inside the mapping and aligned (`entry`). What the kernel reads it checks.
+        unsafe { self.ring.entry(position).as_ptr().write_volatile(value) };
+    }
+
     /// Entries that can be written now.
     #[inline]
     pub(super) fn room(&self) -> u32 {

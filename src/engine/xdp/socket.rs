@@ -229,6 +229,45 @@ pub(super) fn statistics(fd: &OwnedFd) -> Option<libc::xdp_statistics> {
     get::<libc::xdp_statistics>(fd, libc::XDP_STATISTICS)
 }
 
+/// Whether the interface that `fd` was bound to has left: it was deleted or moved to another network
+/// namespace, since this was asked last or, but for kernels before 5.11, ever.
+pub(super) fn has_lost_interface(fd: &OwnedFd) -> bool {
+    let mut error: i32 = 0;
+    let mut len = size_of::<i32>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes, which `error` has.
+    let done = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ERROR,
+            (&raw mut error).cast(),
+            &mut len,
+        )
+    };
+    // What is read from `error` was written by the call.
+    (done == 0 && error == libc::ENETDOWN) || wake_rx(fd) == Err(libc::ENXIO)
+}
+
+/// Whether no socket has `queue`: a new one can be bound to it.
+pub(super) fn is_free(ifindex: u32, queue: u32) -> Result<bool> {
+    // A UMEM as small as can be, on machines with pages of any size.
+    let (len, chunk) = (64 << 10, 4096);
+    let memory = Mapping::map(len)?;
+    let only = Queue {
+        ifindex,
+        queue,
+        rx_slots: Some(1),
+        tx_slots: None,
+    };
+    match open(&only, Umem::Own(&memory, chunk), false) {
+        Ok(_) => Ok(true),
+        Err(e) if e.errno() == libc::EBUSY => Ok(false),
+        // The interface or its queue is gone.
+        Err(e) if matches!(e.errno(), libc::ENODEV | libc::EINVAL) => Ok(true),
+        Err(e) => Err(e),
+    }
+}
+
 /// Makes the kernel send what is in the transmit ring. The error is the errno.
 #[inline]
 pub(super) fn wake_tx(fd: &OwnedFd) -> std::result::Result<(), i32> {

@@ -22,6 +22,7 @@
 //! `head` and `tail` as of the last sync are kept here, out of reach of whoever else sees the ring.
 #![forbid(unsafe_code)]
 
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
@@ -30,6 +31,7 @@ use netmap_sys::netmap::NS_MOREFRAG;
 
 use super::queue::{Consumer, Desc, Producer};
 use super::socket;
+use crate::clock;
 use crate::counters::Counter;
 use crate::engine::{HEADROOM, RingSync};
 use crate::index::{BufIdx, Owner};
@@ -46,6 +48,21 @@ const TX_BATCH_SIZE: u32 = 32;
 /// System calls that a batch may take beyond one for each [`TX_BATCH_SIZE`] frames, when the driver
 /// is busy. What is not out then goes with the next txsync.
 const TX_RETRIES: u32 = 4;
+
+/// How old a frame may get in the transmit ring, in milliseconds. It is dropped then: whoever sent it
+/// has sent it again, or needs it no more.
+const STALE_MS: u64 = 500;
+
+/// How exactly the age of frames is known, in milliseconds.
+const AGE_STEP_MS: u64 = 50;
+
+/// A descriptor that the kernel passes over, whichever of its fields it looks at. It must not say that
+/// its frame goes on in the next one (`XDP_PKT_CONTD`): that would go with it.
+const INVALID: Desc = Desc {
+    addr: u64::MAX,
+    len: 0,
+    options: 1 << 31,
+};
 
 /// What a socket's receive side counts. Written by the thread that syncs it.
 #[derive(Debug, Default)]
@@ -68,10 +85,16 @@ pub(super) struct TxSyncCounters {
     pub bad_slots: Counter,
     /// Frames that the driver dropped (copy mode; with zero copy, nobody says).
     pub dropped: Counter,
+    /// Frames that could not go out when they were to: the interface is down, or its driver took nothing
+    /// for [`STALE_MS`].
+    pub not_sent: Counter,
+    /// Descriptors that were made invalid, so that the kernel counts them as that.
+    pub revoked: Counter,
+    /// Buffers of frames that were not out when the ring was closed.
+    pub left_behind: Counter,
     /// Completions of what is no buffer of this port.
     pub bad_completions: Counter,
-    /// System calls that failed, as when the interface is down; the frames stay in the transmit
-    /// ring and go with the next txsync.
+    /// System calls that failed, but for those that failed because the interface is down.
     pub wakeup_errors: Counter,
 }
 
@@ -255,6 +278,31 @@ impl RingSync for RxSync {
     }
 }
 
+/// Frames that were taken back from the kernel.
+struct Revoked {
+    /// The position after the last of them.
+    end: u32,
+    /// Their buffers, the last one first.
+    frames: Vec<BufIdx>,
+    /// How many invalid descriptors the kernel had passed over before.
+    passed_before: u64,
+}
+
+/// [`STALE_MS`] and [`AGE_STEP_MS`] in ticks of the clock.
+struct Ages {
+    limit: u64,
+    step: u64,
+}
+
+impl Ages {
+    fn new() -> Ages {
+        Ages {
+            limit: clock::us_to_ticks(1000 * STALE_MS),
+            step: clock::us_to_ticks(1000 * AGE_STEP_MS),
+        }
+    }
+}
+
 /// txsync.
 pub(super) struct TxSync {
     frames: Frames,
@@ -264,11 +312,20 @@ pub(super) struct TxSync {
     head: u32,
     /// As handed to the user.
     tail: u32,
+    num_slots: u32,
     /// Buffers without a slot: their frames are out. The last one in is the first to be used again,
     /// while it is still in the cache.
     done: Vec<BufIdx>,
     /// The slots up to the next one without `NS_MOREFRAG` belong to a frame that is not sent.
     skipping: bool,
+    /// The kernel does not send: the interface is down.
+    down: bool,
+    /// What waits in the transmit ring, oldest first: up to which position, and since when at most, as
+    /// the clock's ticks.
+    waiting: VecDeque<(u32, u64)>,
+    /// Frames that were taken back from the kernel, and that it has not passed over yet.
+    revoked: Option<Revoked>,
+    stale: Ages,
     zero_copy: bool,
     fd: Arc<OwnedFd>,
     counters: Arc<TxSyncCounters>,
@@ -293,8 +350,13 @@ impl TxSync {
             completion,
             head: 0,
             tail,
+            num_slots: ring.num_slots(),
             done,
             skipping: false,
+            down: false,
+            waiting: VecDeque::new(),
+            revoked: None,
+            stale: Ages::new(),
             zero_copy,
             fd,
             counters: Arc::default(),
@@ -306,11 +368,11 @@ impl TxSync {
         Arc::clone(&self.counters)
     }
 
-    /// Puts the next `n` slots from `head` into the transmit ring.
+    /// Puts the next `n` slots from `head` into the transmit ring. Returns how many frames that are.
     #[inline]
-    fn push(&mut self, ring: &Ring, n: u32) {
+    fn push(&mut self, ring: &Ring, n: u32) -> u32 {
         if n == 0 {
-            return;
+            return 0;
         }
         // As in `RxSync::post`, there is room.
         let n = n.min(self.tx.room());
@@ -348,20 +410,165 @@ impl TxSync {
             pushed += 1;
         }
         self.tx.publish(pushed);
+        pushed
     }
 
-    /// Makes the kernel send what is in the transmit ring.
+    /// Drops the frames of the next `n` slots from `head`.
+    #[cold]
+    fn discard(&mut self, ring: &Ring, n: u32) {
+        for _ in 0..n {
+            let slot = ring.slot(self.head);
+            self.head = ring.advance(self.head, 1);
+            let more = slot.flags & NS_MOREFRAG != 0;
+            // A frame over several slots counts once.
+            if slot.len > 0 && !more {
+                self.counters.not_sent.add(1);
+            }
+            self.skipping = false;
+            let idx = BufIdx(slot.buf_idx);
+            if self.frames.ours(idx) {
+                self.done.push(idx);
+            }
+        }
+    }
+
+    /// Takes the first `n` frames that wait in the transmit ring back from the kernel.
+    ///
+    /// Their descriptors become invalid, the last one first, so that a kernel that is reading them
+    /// finds no valid one after an invalid one. It passes over them and counts how many; those that
+    /// it had sent before, without having said so yet, are the first, and are completed. So it is
+    /// known which are free once the kernel has passed them. That is now, if `unseen`: it never
+    /// looked at them.
+    #[cold]
+    fn revoke(&mut self, n: u32, unseen: bool) {
+        let first = self.tx.produced().wrapping_sub(self.tx.pending());
+        let mut frames = Vec::with_capacity(n as usize);
+        for i in (0..n).rev() {
+            let position = first.wrapping_add(i);
+            if let Some((idx, _)) = self.frames.at(self.tx.published(position).addr) {
+                frames.push(idx);
+            }
+            self.tx.overwrite(position, INVALID);
+        }
+        fence(Ordering::SeqCst);
+        if unseen {
+            self.counters.not_sent.add(frames.len() as u64);
+            self.counters.revoked.add(frames.len() as u64);
+            self.done.extend(frames);
+            return;
+        }
+        let end = first.wrapping_add(n);
+        let passed_before = socket::statistics(&self.fd).map_or(0, |s| s.tx_invalid_descs);
+        self.revoked = Some(Revoked {
+            end,
+            frames,
+            passed_before,
+        });
+    }
+
+    /// Ends a revocation, if the kernel has passed the frames by now.
+    #[cold]
+    fn settle(&mut self) {
+        let Some(revoked) = &mut self.revoked else {
+            return;
+        };
+        let consumed = self.tx.produced().wrapping_sub(self.tx.pending());
+        if (consumed.wrapping_sub(revoked.end) as i32) < 0 {
+            return;
+        }
+        let passed = socket::statistics(&self.fd).map_or(0, |s| s.tx_invalid_descs);
+        let free = passed.saturating_sub(revoked.passed_before) as usize;
+        // The last ones, which come first here.
+        revoked.frames.truncate(free);
+        self.counters.not_sent.add(revoked.frames.len() as u64);
+        self.counters.revoked.add(revoked.frames.len() as u64);
+        self.done.append(&mut revoked.frames);
+        self.revoked = None;
+    }
+
+    /// Before a sync: takes back what waits for too long. True when new frames must not be sent now.
     #[inline]
-    fn kick(&mut self) {
+    fn blocked(&mut self) -> bool {
+        if self.waiting.is_empty() && !self.down && self.revoked.is_none() {
+            return false;
+        }
+        self.look_after()
+    }
+
+    #[cold]
+    fn look_after(&mut self) -> bool {
+        let pending = self.tx.pending();
+        let consumed = self.tx.produced().wrapping_sub(pending);
+        while let Some(&(end, _)) = self.waiting.front()
+            && (consumed.wrapping_sub(end) as i32) >= 0
+        {
+            self.waiting.pop_front();
+        }
+        if let Some(&(end, since)) = self.waiting.front()
+            && self.revoked.is_none()
+            && clock::rdtsc().wrapping_sub(since) > self.stale.limit
+        {
+            self.revoke(end.wrapping_sub(consumed), false);
+            self.waiting.pop_front();
+        }
+        if self.down || self.revoked.is_some() {
+            self.pass_revoked();
+            self.settle();
+        }
+        self.down || self.revoked.is_some()
+    }
+
+    /// Lets the kernel, which may send again, pass over frames that were taken back. Some kernels pass
+    /// one in a system call, others all, and say so with the next.
+    fn pass_revoked(&mut self) {
+        self.down = false;
+        let mut left = self.tx.pending();
+        let mut idle = 0;
+        while left > 0 && idle < 2 && !self.down {
+            self.kick(0);
+            let now = self.tx.pending();
+            idle = if now == left { idle + 1 } else { 0 };
+            left = now;
+        }
+    }
+
+    /// After a sync: remembers since when what is left waits.
+    #[inline]
+    fn note_waiting(&mut self) {
+        if self.down || self.tx.pending() == 0 {
+            if !self.waiting.is_empty() {
+                self.waiting.clear();
+            }
+            return;
+        }
+        let (end, now) = (self.tx.produced(), clock::rdtsc());
+        match self.waiting.back_mut() {
+            Some(last) if now.wrapping_sub(last.1) < self.stale.step => last.0 = end,
+            _ => self.waiting.push_back((end, now)),
+        }
+    }
+
+    /// Makes the kernel send what is in the transmit ring, `pushed` frames of which are new.
+    #[inline]
+    fn kick(&mut self, pushed: u32) {
         // Zero-copy drivers set the flag, then look at the ring a last time; `push` stored the
         // ring's position, and the flag is read next. Store before load on both sides is what lets
         // one of them notice the other, and only a full fence orders that.
         fence(Ordering::SeqCst);
         let pending = self.tx.pending();
-        if pending == 0 || !self.tx.needs_wakeup() {
+        let asked = if self.zero_copy {
+            // Some drivers complete frames only when they are woken, too.
+            self.tx.needs_wakeup() && (pending > 0 || self.with_kernel() > 0)
+        } else {
+            // Frames go out in this call and no other. Not every kernel says so by the flag: those
+            // before 6.0, 5.15.72 and 5.10.148 have it in the first socket of a UMEM only.
+            pending > 0
+        };
+        if !asked {
             return;
         }
         let (mut calls, mut dropped) = (pending / TX_BATCH_SIZE + 1 + TX_RETRIES, 0);
+        let mut first_call = true;
         while calls > 0 && dropped <= pending {
             match socket::wake_tx(&self.fd) {
                 // All sent, or, with zero copy, the driver is awake.
@@ -371,16 +578,42 @@ impl TxSync {
                 Err(libc::EAGAIN) if !self.zero_copy => calls -= 1,
                 // The driver dropped one frame (and completed it).
                 Err(libc::EBUSY) if !self.zero_copy => dropped += 1,
+                // Down, or gone.
+                Err(libc::ENETDOWN | libc::ENXIO) => {
+                    self.down = true;
+                    break;
+                }
                 Err(_) => {
                     self.counters.wakeup_errors.add(1);
                     break;
                 }
             }
+            first_call = false;
             if self.tx.pending() == 0 {
                 break;
             }
         }
         self.counters.dropped.add(dropped as u64);
+        let left = self.tx.pending();
+        if self.down && left > 0 && self.revoked.is_none() {
+            // In copy mode the kernel looks at the ring in the system call only, and in a call that
+            // found the interface down it did not.
+            let unseen = !self.zero_copy && left == pushed && first_call;
+            self.revoke(left, unseen);
+            self.waiting.clear();
+        }
+    }
+
+    /// Buffers that have no slot and are not free: they are with the kernel.
+    #[inline]
+    fn with_kernel(&self) -> u32 {
+        let owned = match self.tail.checked_sub(self.head) {
+            Some(owned) => owned,
+            None => self.tail + self.num_slots - self.head,
+        };
+        self.num_slots
+            .saturating_sub(owned)
+            .saturating_sub(self.done.len() as u32)
     }
 
     /// Collects the buffers of frames that are out.
@@ -416,11 +649,24 @@ impl TxSync {
     }
 }
 
+impl Drop for TxSync {
+    fn drop(&mut self) {
+        self.reap();
+        self.counters.left_behind.add(self.with_kernel().into());
+    }
+}
+
 impl RingSync for TxSync {
     fn sync(&mut self, ring: &mut Ring) -> Result<(), i32> {
         let head = checked_head(ring, self.head, self.tail)?;
-        self.push(ring, ring.distance(self.head, head));
-        self.kick();
+        let given = ring.distance(self.head, head);
+        if self.blocked() {
+            self.discard(ring, given);
+        } else {
+            let pushed = self.push(ring, given);
+            self.kick(pushed);
+            self.note_waiting();
+        }
         self.reap();
         self.hand_back(ring);
         Ok(())

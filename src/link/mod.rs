@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What OVS asks about a port besides packets: MAC address, MTU, carrier, speed. A port on a host
 //! interface answers with that interface's values, others with sensible ones of their own.
+//!
+//! `machine.rs` says what a port does when its interface changes.
 #![forbid(unsafe_code)]
 
 use crate::engine::{self, FRAME_OVERHEAD, VIRTUAL_MTU};
 use crate::error::{Error, Result};
 use crate::netif::{self, HostInterface, Statistics};
+
+mod machine;
+
+pub use machine::{Actions, Event, Failure, Machine, Opened, Seen, State};
 
 /// Speed of a port without a host interface, in Mbit/s: as the kernel's veth claims.
 const VIRTUAL_SPEED: u64 = 10_000;
@@ -38,37 +44,28 @@ pub struct Link {
     pub carrier_resets: u64,
 }
 
-/// Follows the link of one port.
+/// The link of an open port, as it was seen last.
 #[derive(Debug)]
-pub struct LinkMonitor {
+pub struct PortLink {
     /// The host interface, if there is one.
     ifname: Option<String>,
-    /// Its index when the port was opened.
-    opened_ifindex: u32,
-    /// Its `carrier_changes` then.
+    /// Its `carrier_changes` when the port was opened.
     opened_changes: u64,
-    /// It was gone since.
-    vanished: bool,
     /// What the interface had counted when the port was opened, and when it was asked last.
     counted: Option<(Statistics, Statistics)>,
-    /// Why it could not be read last.
-    unread: Option<String>,
     /// Bytes of a buffer.
     buf_size: u32,
     link: Link,
 }
 
-impl LinkMonitor {
-    /// Follows `ifname`, or nothing. `name` is the port's, `buf_size` the bytes of a buffer.
-    pub fn new(name: &str, ifname: Option<&str>, buf_size: u32) -> Result<LinkMonitor> {
+impl PortLink {
+    /// The link of `ifname`, or of no interface. `name` is the port's, `buf_size` the bytes of a buffer.
+    pub fn new(name: &str, ifname: Option<&str>, buf_size: u32) -> Result<PortLink> {
         let max_mtu = engine::largest_mtu(engine::longest_frame(buf_size));
-        let mut monitor = LinkMonitor {
+        let mut port = PortLink {
             ifname: ifname.map(str::to_owned),
-            opened_ifindex: 0,
             opened_changes: 0,
-            vanished: false,
             counted: None,
-            unread: None,
             buf_size,
             link: Link {
                 mac: virtual_mac(name),
@@ -84,13 +81,12 @@ impl LinkMonitor {
         };
         if let Some(ifname) = ifname {
             let host = HostInterface::read(ifname)?;
-            monitor.opened_ifindex = host.ifindex;
-            monitor.opened_changes = host.carrier_changes.unwrap_or(0);
-            monitor.take(&host);
+            port.opened_changes = host.carrier_changes.unwrap_or(0);
+            port.take(&host);
             let base = netif::statistics(ifname)?;
-            monitor.counted = Some((base, base));
+            port.counted = Some((base, base));
         }
-        Ok(monitor)
+        Ok(port)
     }
 
     /// The state when it was last read.
@@ -98,8 +94,13 @@ impl LinkMonitor {
         self.link
     }
 
-    /// Longest frame that may be sent.
+    /// Longest frame that may be sent; 0 while none can go. Without an interface the engine knows best
+    /// whether there is a carrier.
     pub fn max_frame(&self) -> u32 {
+        let carrier = self.link.carrier || self.ifname.is_none();
+        if !self.link.up || !carrier {
+            return 0;
+        }
         engine::longest_frame(self.buf_size).min(self.link.mtu.saturating_add(FRAME_OVERHEAD))
     }
 
@@ -107,11 +108,6 @@ impl LinkMonitor {
     pub fn fault(&self) -> Option<String> {
         let ifname = self.ifname.as_deref()?;
         let Link { mtu, max_mtu, .. } = self.link;
-        if self.link.ifindex == 0 {
-            return Some(format!(
-                "interface {ifname:?} is gone: the port works again when there is one of that name"
-            ));
-        }
         (mtu > max_mtu).then(|| {
             format!(
                 "the MTU of interface {ifname:?} is {mtu}, but a buffer has room for one of \
@@ -123,21 +119,33 @@ impl LinkMonitor {
 
     /// Reads the state anew. True when it changed.
     pub fn refresh(&mut self) -> bool {
-        let before = self.link;
         match self.ifname.as_deref().map(HostInterface::read) {
-            None => {}
-            Some(Ok(host)) => self.take(&host),
-            Some(Err(error)) if error.errno() == libc::ENODEV => {
-                self.vanished = true;
+            None => false,
+            Some(Ok(host)) => self.update(Some(&host)),
+            Some(Err(error)) if error.errno() == libc::ENODEV => self.update(None),
+            // What it is now is not known: it is looked at again before long.
+            Some(Err(_)) => false,
+        }
+    }
+
+    /// Takes the state of the interface as it was just read; `None` if it is gone. True when it changed.
+    pub fn update(&mut self, host: Option<&HostInterface>) -> bool {
+        let before = self.link;
+        match host {
+            Some(host) => self.take(host),
+            None => {
                 self.link.up = false;
                 self.link.carrier = false;
                 self.link.ifindex = 0;
             }
-            // What it is now is not known. It is asked for again.
-            Some(Err(error)) => return self.unread(&error),
         }
-        self.unread = None;
         self.link != before
+    }
+
+    /// Sets the carrier of a port without interface. True when it changed.
+    pub fn set_carrier(&mut self, carrier: bool) -> bool {
+        let carrier = carrier && self.link.up;
+        std::mem::replace(&mut self.link.carrier, carrier) != carrier
     }
 
     /// What the interface itself counted since the port was opened, up to its end.
@@ -153,22 +161,6 @@ impl LinkMonitor {
             *last = now;
         }
         last.since(base)
-    }
-
-    /// Notes, once, that the state cannot be read. Nothing changes by that.
-    fn unread(&mut self, error: &Error) -> bool {
-        let told = error.to_string();
-        if self.unread.as_ref() != Some(&told) {
-            log::warn!("{told}: its state is taken to be what it was, until it can be read");
-            self.unread = Some(told);
-        }
-        false
-    }
-
-    /// Whether the host interface is another one than when the port was opened, under its name.
-    pub fn needs_reopen(&self) -> bool {
-        let there = self.link.ifindex != 0;
-        there && (self.vanished || self.link.ifindex != self.opened_ifindex)
     }
 
     /// Sets the MTU, of the host interface too.
@@ -209,7 +201,6 @@ impl LinkMonitor {
             return netif::set_up(ifname, up);
         }
         self.link.up = up;
-        self.link.carrier = up;
         Ok(())
     }
 
@@ -256,51 +247,55 @@ mod tests {
 
     #[test]
     fn a_port_without_interface_has_values_of_its_own() {
-        let mut monitor = LinkMonitor::new("vale0:1", None, 2048).unwrap();
-        let link = monitor.link();
+        let mut port = PortLink::new("vale0:1", None, 2048).unwrap();
+        let link = port.link();
         assert_eq!(link.mac[0] & 3, 2);
         assert_eq!((link.mtu, link.max_mtu, link.ifindex), (1500, 1774, 0));
-        assert!(link.carrier && !monitor.refresh() && !monitor.needs_reopen());
-        assert_eq!(monitor.max_frame(), 1522);
-        let error = monitor.set_mtu(1775).unwrap_err();
+        assert!(link.carrier && !port.refresh());
+        assert_eq!(port.max_frame(), 1522);
+        let error = port.set_mtu(1775).unwrap_err();
         assert_eq!(error.errno(), libc::EINVAL);
         assert!(error.to_string().contains("netmap-buf-size"), "{error}");
-        assert_eq!(monitor.link().mtu, 1500);
-        monitor.set_mtu(1770).unwrap();
-        assert_eq!(monitor.max_frame(), 1792);
-        monitor.set_mtu(1774).unwrap();
-        assert_eq!(monitor.max_frame(), 1792);
-        assert_eq!(monitor.fault(), None);
-        let other = LinkMonitor::new("vale0:2", None, 2048).unwrap();
+        assert_eq!(port.link().mtu, 1500);
+        port.set_mtu(1770).unwrap();
+        assert_eq!(port.max_frame(), 1792);
+        port.set_mtu(1774).unwrap();
+        assert_eq!(port.max_frame(), 1792);
+        assert_eq!(port.fault(), None);
+        let other = PortLink::new("vale0:2", None, 2048).unwrap();
         assert_ne!(other.link().mac, link.mac);
     }
 
     #[test]
     fn what_is_wrong_with_the_interface_is_told() {
-        let mut monitor = LinkMonitor::new("netmap:lo", Some("lo"), 2048).unwrap();
+        let mut port = PortLink::new("netmap:lo", Some("lo"), 2048).unwrap();
         // The loopback interface's MTU is that of no network.
-        assert!(monitor.link().mtu > 1774);
-        let fault = monitor.fault().unwrap();
+        assert!(port.link().mtu > 1774);
+        let fault = port.fault().unwrap();
         assert!(
             fault.contains("lo") && fault.contains("netmap-buf-size"),
             "{fault}"
         );
-        assert_eq!(monitor.max_frame(), 1792);
-        monitor.ifname = Some("nonesuch0".into());
-        assert!(monitor.refresh());
-        let fault = monitor.fault().unwrap();
-        assert!(
-            fault.contains("nonesuch0") && fault.contains("gone"),
-            "{fault}"
-        );
-        assert!(!monitor.needs_reopen());
-        monitor.ifname = Some("lo".into());
-        assert!(monitor.refresh() && monitor.needs_reopen());
+        assert_eq!(port.max_frame(), 1792);
+        assert!(port.update(None) && !port.update(None));
+        assert!(!port.link().carrier && port.max_frame() == 0);
+        assert!(port.refresh() && port.link().up);
+    }
+
+    #[test]
+    fn nothing_goes_out_without_a_carrier() {
+        let mut port = PortLink::new("x{1", None, 2048).unwrap();
+        assert!(port.set_carrier(false) && !port.set_carrier(false));
+        assert!(port.set_carrier(true) && port.link().carrier);
+        assert_eq!(port.max_frame(), 1522);
+        port.set_up(false).unwrap();
+        assert!(port.set_carrier(true) && !port.link().carrier);
+        assert_eq!(port.max_frame(), 0);
     }
 
     #[test]
     fn a_missing_interface_is_named() {
-        let error = LinkMonitor::new("netmap:nonesuch0", Some("nonesuch0"), 2048).unwrap_err();
+        let error = PortLink::new("netmap:nonesuch0", Some("nonesuch0"), 2048).unwrap_err();
         assert_eq!(error.errno(), libc::ENODEV);
         assert!(error.to_string().contains("nonesuch0"));
     }
