@@ -22,6 +22,9 @@
 //! The list of modules is also the map of `unsafe`: it is denied here, and allowed item by item in
 //! the ones marked (U) only.
 
+// What is public only for tests documents itself where the name does not.
+#![cfg_attr(feature = "test-utils", allow(missing_docs))]
+
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("netmap's rings are shared with a 64-bit kernel: only 64-bit targets are supported");
 

@@ -326,7 +326,6 @@ impl<'a> RawBytes<'a> {
         }
     }
 
-    /// Number of bytes.
     #[inline]
     pub fn len(&self) -> usize {
         self.len
@@ -335,12 +334,10 @@ impl<'a> RawBytes<'a> {
 
 #[cfg(feature = "test-utils")]
 impl RawBytes<'_> {
-    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// First byte.
     pub fn as_ptr(&self) -> *const u8 {
         self.ptr
     }

@@ -37,7 +37,6 @@ pub const MAX_SLOTS: u32 = 1 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C)]
 pub struct Slot {
-    /// Buffer index.
     pub buf_idx: u32,
     /// Bytes of the frame in this slot.
     pub len: u16,
@@ -189,7 +188,6 @@ impl Ring {
         }
     }
 
-    /// Number of slots.
     #[inline]
     pub fn num_slots(&self) -> u32 {
         self.num_slots
@@ -345,7 +343,6 @@ impl Ring {
         }
     }
 
-    /// All slots.
     #[inline]
     #[allow(unsafe_code)]
     fn cells(&self) -> &[SlotCell] {
@@ -396,7 +393,6 @@ pub struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    /// Number of slots left.
     #[inline]
     pub fn left(&self) -> u32 {
         self.left

@@ -43,7 +43,6 @@ impl TxQueue {
         }
     }
 
-    /// What it counts.
     pub(crate) fn counters(&self) -> Arc<TxCounters> {
         Arc::clone(&self.counters)
     }

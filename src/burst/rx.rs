@@ -37,7 +37,6 @@ impl<'a> RxBurst<'a> {
         }
     }
 
-    /// The pool.
     #[inline]
     pub fn pool(&self) -> &'a Pool {
         self.pool

@@ -36,9 +36,7 @@ pub const VIRTUAL_MTU: u32 = 1500;
 /// `netmap_ring.dir`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// Transmit.
     Tx = 0,
-    /// Receive.
     Rx = 1,
 }
 
@@ -91,7 +89,6 @@ pub fn too_many_queues(n_rxq: u32, available: usize, name: &PortName) -> Error {
 /// What a port is to be opened with.
 #[derive(Debug, Clone)]
 pub struct OpenRequest<'a> {
-    /// The port.
     pub name: &'a PortName,
     /// Ring pairs wanted where the engine can choose their number (pipes, null ports).
     pub rings: u32,
@@ -128,21 +125,18 @@ pub struct Opened {
     pub rings: Vec<RingPair>,
     /// The extra buffers that came with it, at most as many as asked for.
     pub extra: Vec<OwnedBuf>,
-    /// The rest.
+    /// Its status, its end, what its other side counts.
     pub port: Box<dyn EnginePort>,
 }
 
 /// One receive and one transmit ring; either may be absent.
 pub struct RingPair {
-    /// Receive side.
     pub rx: Option<SyncedRing>,
-    /// Transmit side.
     pub tx: Option<SyncedRing>,
 }
 
 /// A ring and its sync call.
 pub struct SyncedRing {
-    /// The ring.
     pub ring: Ring,
     /// Its rxsync or txsync.
     pub sync: Box<dyn RingSync>,

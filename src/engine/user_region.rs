@@ -195,12 +195,10 @@ impl UserRegion {
         })
     }
 
-    /// The region.
     pub fn region(&self) -> &Arc<Region> {
         &self.region
     }
 
-    /// The mapping behind it.
     pub fn mapping(&self) -> &Arc<Mapping> {
         &self.mapping
     }
@@ -226,7 +224,6 @@ pub struct PortBuffers {
 }
 
 impl PortBuffers {
-    /// The region.
     pub fn user_region(&self) -> &UserRegion {
         &self.region
     }

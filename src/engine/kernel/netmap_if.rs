@@ -43,7 +43,6 @@ impl NetmapIf {
         &self.region
     }
 
-    /// Its region's id.
     pub fn mem_id(&self) -> u16 {
         self.answer.nr_mem_id
     }

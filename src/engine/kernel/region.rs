@@ -39,7 +39,6 @@ struct Known {
 /// A region of the module, mapped.
 #[derive(Clone)]
 pub struct KernelRegion {
-    /// Its buffers.
     pub buffers: Arc<Region>,
     /// All of it.
     pub mapping: Arc<Mapping>,

@@ -194,7 +194,6 @@ impl<'a> PortRequest<'a> {
         Ok((answer, None))
     }
 
-    /// The port's ring pairs.
     fn pairs(
         &self,
         port: &Arc<Device>,
@@ -303,7 +302,6 @@ fn nic_pairs(netmap_if: &NetmapIf) -> u16 {
         .max(netmap_if.nic_rings(Direction::Rx))
 }
 
-/// Host ring pairs.
 fn host_pairs(netmap_if: &NetmapIf) -> u16 {
     netmap_if
         .host_rings(Direction::Tx)
