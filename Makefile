@@ -12,16 +12,17 @@ TESTS   ?=
 NETMAP_KO ?=
 PKT_GEN ?=
 KERNEL  ?=
+SUITE   ?= trixie
 NATIVE  ?=
 NETMAP_DRIVERS ?=
 TRAFFIC ?=
 STEPS ?=
 JOBS    ?= $(shell nproc)
 export OVS OVS_DIR PREFIX LIBDIR DESTDIR TESTS JOBS NETMAP_KO PKT_GEN KERNEL NATIVE \
-       NETMAP_DRIVERS TRAFFIC STEPS
+       NETMAP_DRIVERS TRAFFIC STEPS SUITE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ovn check check-events check-netmap check-kernel soak ovs lib bench install clean
+.PHONY: help demo demo-ovn check check-events check-netmap check-kernel soak ovs lib bench deb check-deb install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -66,6 +67,12 @@ check-events: ## 500 random events for each of 20 seeds, against a running switc
 
 bench: ## cycles per packet of the PMD loop, beside OVS-DPDK on the same core
 	@scripts/drive.sh bench.py
+
+deb: ## Debian packages, built in a chroot of SUITE=trixie|forky|bookworm, into build/deb/SUITE
+	@scripts/deb.sh
+
+check-deb: ## installs these packages over Debian's Open vSwitch in another chroot, and uses them
+	@scripts/check-deb.sh
 
 install: ## library, header and pkg-config file (PREFIX=/usr/local LIBDIR= DESTDIR=)
 	@scripts/install.sh
