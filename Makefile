@@ -36,6 +36,7 @@ help: ## this list
 	@echo '  NETMAP_KO=PATH  PKT_GEN=PATH  KERNEL=VMLINUZ   for check-kernel: what the VM runs'
 	@echo "  NETMAP_DRIVERS=PATH  netmap's own e1000.ko, built together with NETMAP_KO"
 	@echo "  TRAFFIC=1     for check-kernel: OVS's own datapath tests as well; or TRAFFIC='1-20'"
+	@echo '  SUITE=trixie  for deb and check-deb: the Debian that they are for, also bookworm or forky'
 	@echo '  JOBS=N        parallel compile jobs (default: one a CPU)'
 
 demo: ## builds all that is missing, then sends real traffic through two netmap ports
