@@ -38,7 +38,8 @@ in_chroot() {
     shift
     unshare --mount --propagation private --pid --fork --kill-child --net -- sh -c '
         dir=$1 && shift
-        mount -t proc proc "$dir/proc" && mount -t sysfs sysfs "$dir/sys" &&
+        # A mount of its own, as "ip netns exec" wants to have it for its root.
+        mount --bind "$dir" "$dir" && mount -t proc proc "$dir/proc" && mount -t sysfs sysfs "$dir/sys" &&
             mount --rbind /dev "$dir/dev" && ip link set lo up &&
             exec chroot "$dir" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 "$@"' \
         in_chroot "$dir" "$@"
