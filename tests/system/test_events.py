@@ -27,7 +27,7 @@ PATIENCE = 30
 def seeds():
     text = os.environ.get("SEEDS")
     if not text:
-        return [random.randrange(1 << 30)]
+        return [random.randrange(100_000)]
     first, _, last = text.partition("-")
     return list(range(int(first), int(last or first) + 1))
 
@@ -311,7 +311,7 @@ def elsewhere():
 
 
 @pytest.mark.parametrize("seed", seeds())
-def test_ports_follow_their_interfaces(switch, make_host, elsewhere, seed):
+def test_events(switch, make_host, elsewhere, seed):
     print(f"SEEDS={seed} EVENTS={EVENTS}")
     hosts = [
         make_host(f"h{n}", wire=f"p{n}", address=f"10.0.0.{n}/24", queues=2)
