@@ -48,6 +48,7 @@ pub struct Mapping {
     free: Mutex<Vec<BufIdx>>,
     free_owners: Mutex<Vec<u16>>,
     /// AF_XDP sockets that are bound to the UMEM of this memory; a new one joins any of them.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))] // for AF_XDP
     sockets: Mutex<Vec<Weak<OwnedFd>>>,
 }
 
@@ -105,11 +106,13 @@ impl Mapping {
     }
 
     /// First byte and length of the buffers, to register them as a UMEM.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))] // for AF_XDP
     pub fn area(&self) -> (NonNull<u8>, usize) {
         (self.base, self.len)
     }
 
     /// The bound sockets on the UMEM of this memory.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))] // for AF_XDP
     pub fn sockets(&self) -> &Mutex<Vec<Weak<OwnedFd>>> {
         &self.sockets
     }
@@ -199,6 +202,7 @@ impl UserRegion {
         &self.region
     }
 
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))] // for AF_XDP
     pub fn mapping(&self) -> &Arc<Mapping> {
         &self.mapping
     }
@@ -229,6 +233,7 @@ impl PortBuffers {
     }
 
     /// The number that marks the buffers of this port's rings.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))] // for AF_XDP
     pub fn owner(&self) -> Owner {
         self.owner
     }
