@@ -5,6 +5,7 @@ its ports is what the kernel says of their interfaces.
 EVENTS= events for each of SEEDS= seeds ("7", "1-20"); `make check-events` plays 500 for 20."""
 
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -156,7 +157,9 @@ class World:
 
     def receive_queues(self, port):
         self.n_rxq[port] = self.random.choice((1, 2))
-        self.switch.vsctl("--no-wait", "set", "Interface", port, f"options:n_rxq={self.n_rxq[port]}")
+        self.switch.vsctl(
+            "--no-wait", "set", "Interface", port, f"options:n_rxq={self.n_rxq[port]}"
+        )
 
     def threads(self, _port):
         mask = self.random.randrange(1, 1 << min(2, os.cpu_count()))
@@ -221,9 +224,7 @@ class World:
                 continue
             wanted = ("", "up" if up and running else "down", "up" if up else "down")
             if said != wanted or name not in report:
-                found.append(
-                    f"{name} is {wanted[1:]}, and OVS says {said}, open: {name in report}"
-                )
+                found.append(f"{name} is {wanted[1:]}, and OVS says {said}, open: {name in report}")
                 continue
             if row["mtu"] != link["mtu"]:
                 found.append(f"{name} has the MTU {link['mtu']}, and OVS says {row['mtu']}")
@@ -260,7 +261,7 @@ class World:
                 # Names are swapped, so this is not always the host that began there.
                 far_end = namespaces.get(link.get("link_netnsid"))
                 able += [host for host in self.hosts.values() if host.name == far_end]
-        for a, b in zip(able, able[1:], strict=False):
+        for a, b in itertools.pairwise(able):
             address = b.address.split("/")[0]
             wait_until(
                 lambda a=a, address=address: a.reaches(address),

@@ -99,7 +99,9 @@ def test_a_pipe_has_a_link_while_both_ends_are_up(switch):
         wait_until(lambda o=other: link(switch, o) == ("down", "up"), 30, f"no carrier at {other}")
         before = switch.counters("br0")
         for name in ("a", "b"):
-            switch.ofctl("packet-out", "br0", f"in_port=local,packet={frame(1).hex()},actions={name}")
+            switch.ofctl(
+                "packet-out", "br0", f"in_port=local,packet={frame(1).hex()},actions={name}"
+            )
         after = switch.counters("br0")
         for name in ("a", "b"):
             assert after[name].rx["pkts"] == before[name].rx["pkts"]
