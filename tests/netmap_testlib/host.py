@@ -85,7 +85,9 @@ class Host:
         self.outside.link("del", index=self._index(self.outside, self.wire))
 
     def remove(self):
-        """Takes the namespace away, and with it the pair."""
+        """Takes the pair away, and the namespace, for which the kernel takes its time."""
+        with contextlib.suppress(Failure):
+            self.disconnect()
         self.routes.close()
         self.outside.close()
         namespaces.remove(self.name)
