@@ -73,6 +73,11 @@ pub fn exists(ifname: &str) -> bool {
     os::ifindex(ifname).is_ok()
 }
 
+/// Whether `one` and `other` are names of the same interface, which may have several.
+pub fn is_same(one: &str, other: &str) -> bool {
+    os::ifindex(one).is_ok_and(|index| os::ifindex(other).is_ok_and(|other| other == index))
+}
+
 /// Sets the MTU.
 ///
 /// # Errors

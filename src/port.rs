@@ -138,10 +138,19 @@ impl Port {
     /// Opens a port.
     pub fn open(wanted: &PortConfig<'_>) -> Result<Port> {
         let name = PortName::parse_on_host(wanted.name, netif::exists)?;
-        if let Some(other) = ports().iter().find(|port| port.name == name) {
+        let taken = |port: &&Arc<PortState>| name.overlaps(&port.name, netif::is_same);
+        if let Some(other) = ports().iter().find(taken) {
+            let what = if other.name == name {
+                "already open".to_owned()
+            } else {
+                format!("has rings of {}, which is open", other.name)
+            };
             return Err(Error::new(
                 libc::EBUSY,
-                format!("{name}: already open as interface {}", other.ovs_name),
+                format!(
+                    "{name}: {what} as interface {0}; delete {0} first, or choose another port",
+                    other.ovs_name
+                ),
             ));
         }
         let interval = Interval::new(0);

@@ -58,8 +58,9 @@ pub fn refused(device: &Device, name: &PortName, e: &io::Error) -> Error {
     let errno = e.raw_os_error().unwrap_or(libc::EIO);
     let hint = match errno {
         libc::ENXIO | libc::ENODEV => missing(name),
-        libc::EBUSY => "it is in use: attached to a VALE switch, bound exclusively by another \
-                        process, or member of a bond or bridge"
+        libc::EBUSY => "it is in use: another process has its rings (each would get some of the \
+                        frames), it is attached to a VALE switch, or member of a bond or bridge; \
+                        end that use first"
             .to_owned(),
         libc::ENOMEM => {
             "its region has no room for another port's rings and buffers; raise netmap's if_num, \
@@ -143,7 +144,7 @@ fn invalid(device: &Device, name: &PortName) -> String {
         }
         PortKind::Hardware {
             ifname,
-            rings: Rings::Host | Rings::AllAndHost,
+            rings: Rings::Host,
         } if device.ask(NETMAP_API, ifname, &mut info).is_ok() && info.nr_host_rx_rings == 0 => {
             return format!("{ifname} has no host rings");
         }

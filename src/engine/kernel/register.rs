@@ -10,8 +10,9 @@ use super::region::{self, KernelRegion};
 use super::sync::{Ioctl, ValeRxSync};
 use super::{KernelPort, Refusal};
 use crate::abi::{
-    NIOCRXSYNC, NIOCTXSYNC, NR_REG_ALL_NIC, NR_REG_NIC_SW, NR_REG_ONE_NIC, NR_REG_ONE_SW,
-    NR_REG_SW, NR_RX_RINGS_ONLY, NR_TX_RINGS_ONLY, nmreq_register,
+    NETMAP_API, NIOCRXSYNC, NIOCTXSYNC, NR_EXCLUSIVE, NR_REG_ALL_NIC, NR_REG_ONE_NIC,
+    NR_REG_ONE_SW, NR_REG_SW, NR_RX_RINGS_ONLY, NR_TX_RINGS_ONLY, nmreq_port_info_get,
+    nmreq_register,
 };
 use crate::engine::{
     Direction, FRAME_OVERHEAD, HEADROOM, OpenRequest, Opened, RingPair, RingSync, SyncedRing,
@@ -84,7 +85,6 @@ impl<'a> PortRequest<'a> {
                     Rings::All => (NR_REG_ALL_NIC, 0),
                     Rings::One(ring) => (NR_REG_ONE_NIC, *ring),
                     Rings::Host => (NR_REG_SW, 0),
-                    Rings::AllAndHost => (NR_REG_NIC_SW, 0),
                 };
                 (mode, false, Some(rule))
             }
@@ -123,8 +123,14 @@ impl<'a> PortRequest<'a> {
 
     /// Opens the port in region `mem_id` (0: the module's choice) if it gives `least` extra buffers.
     pub fn open_in(&self, mem_id: u16, least: u32) -> std::result::Result<Opened, Refusal> {
-        let device = Device::open()?;
-        let (answer, offsets) = self.register(&device, mem_id)?;
+        let (mut device, mut exclusive) = (Device::open()?, self.may_be_exclusive()?);
+        let (mut answer, mut offsets) = self.register(&device, mem_id, exclusive)?;
+        if exclusive && self.n_pairs(&answer) > 1 {
+            // Somebody made it with more rings than were asked for: each needs a descriptor, too.
+            drop(device);
+            (device, exclusive) = (Device::open()?, false);
+            (answer, offsets) = self.register(&device, mem_id, exclusive)?;
+        }
         if answer.nr_extra_bufs < least {
             return Err(Refusal::Few(answer.nr_extra_bufs));
         }
@@ -144,6 +150,7 @@ impl<'a> PortRequest<'a> {
             ("region", answer.nr_mem_id.to_string()),
             ("headroom", offsets.map_or(0, |o| o.initial).to_string()),
             ("extra_bufs", format!("{}/{}", extra.len(), self.extra_bufs)),
+            ("exclusive", if exclusive { "yes" } else { "no" }.into()),
         ];
         Ok(Opened {
             region: Arc::clone(&netmap_if.region().buffers),
@@ -158,11 +165,36 @@ impl<'a> PortRequest<'a> {
         })
     }
 
+    /// Whether the port's own descriptor can keep others out: it can where it is the only one, as an
+    /// exclusive one keeps out those of this port's other rings, too.
+    fn may_be_exclusive(&self) -> io::Result<bool> {
+        match self.mode.0 {
+            NR_REG_ALL_NIC if self.rings == 0 => {
+                let mut info = nmreq_port_info_get::default();
+                // If the module does not tell, the registration will, with the reason.
+                let told = Device::open()?.ask(NETMAP_API, &self.netmap_name, &mut info);
+                Ok(told.is_ok() && info.nr_tx_rings.max(info.nr_rx_rings) == 1)
+            }
+            NR_REG_ALL_NIC => Ok(self.rings == 1),
+            _ => Ok(true),
+        }
+    }
+
+    /// How many ring pairs the port has, as the module answered.
+    fn n_pairs(&self, answer: &nmreq_register) -> u16 {
+        match self.mode.0 {
+            NR_REG_ONE_NIC => 1,
+            NR_REG_SW => answer.nr_host_tx_rings.max(answer.nr_host_rx_rings),
+            _ => answer.nr_tx_rings.max(answer.nr_rx_rings),
+        }
+    }
+
     /// Binds the port's own descriptor: with slot offsets if the port takes them, else without.
     fn register(
         &self,
         device: &Device,
         mem_id: u16,
+        exclusive: bool,
     ) -> io::Result<(nmreq_register, Option<Offsets>)> {
         let register = nmreq_register {
             nr_tx_rings: self.rings,
@@ -171,6 +203,7 @@ impl<'a> PortRequest<'a> {
             nr_mode: self.mode.0,
             nr_ringid: self.mode.1,
             nr_extra_bufs: self.extra_bufs,
+            nr_flags: if exclusive { NR_EXCLUSIVE } else { 0 },
             ..nmreq_register::default()
         };
         let offsets = self.headroom.and_then(|rule| {
@@ -203,7 +236,7 @@ impl<'a> PortRequest<'a> {
         let (nic, host) = match self.mode {
             (NR_REG_ONE_NIC, ring) => (ring..ring + 1, false),
             (NR_REG_SW, _) => (0..0, true),
-            (mode, _) => (0..nic_pairs(netmap_if), mode == NR_REG_NIC_SW),
+            _ => (0..nic_pairs(netmap_if), false),
         };
         let host = 0..if host { host_pairs(netmap_if) } else { 0 };
         let alone = nic.len() + host.len() == 1;

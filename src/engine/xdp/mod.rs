@@ -173,7 +173,7 @@ fn check_name<'a>(request: &OpenRequest<'a>) -> Result<(&'a str, Rings)> {
     let PortKind::Hardware { ifname, rings } = name.kind() else {
         return no("AF_XDP opens network interfaces only".into());
     };
-    if matches!(rings, Rings::Host | Rings::AllAndHost) {
+    if *rings == Rings::Host {
         return no("host rings exist only in netmap's kernel module".into());
     }
     if let Some(region) = name.region() {
