@@ -126,6 +126,12 @@ struct netmap_port_config {
      * What a null port delivers: "zero" or "udp:K" (K flows); NULL for "zero".
      */
     const char *null_source;
+    /**
+     * Whether frames stay where another process may write them while Open
+     * vSwitch works on them (VALE, pipes and the global region of netmap's
+     * module): else they are copied on receipt.
+     */
+    bool trusted_peer;
 };
 
 /** State of a port's link. */

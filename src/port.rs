@@ -72,6 +72,8 @@ pub struct PortConfig<'a> {
     pub rxsync_interval_us: Option<u64>,
     /// What a null port delivers.
     pub null_source: Option<&'a str>,
+    /// Whether OVS may work on frames where others may write them.
+    pub trusted_peer: bool,
     /// How packets are made.
     pub packet: PacketLayout,
 }
@@ -94,6 +96,8 @@ pub struct PortState {
     /// No interval of its own: it follows the global one.
     follows_global: AtomicBool,
     opened_ifindex: u32,
+    /// Received frames are copied out of memory that others may write.
+    copies: bool,
     link: Mutex<PortLink>,
     /// As [`PortLink::max_frame`], for the transmit queues.
     max_frame: Arc<AtomicU32>,
@@ -188,8 +192,10 @@ impl Port {
             region,
             rings,
             extra,
+            others_write,
             port: engine,
         } = opened;
+        let copies = others_write && !wanted.trusted_peer;
         let buf_size = region.buf_size();
         let prepared = PortLink::new(&name.to_string(), engine.host_interface(), buf_size)
             .and_then(|link| Ok((link, Pool::of(&region, wanted.packet)?)));
@@ -211,6 +217,9 @@ impl Port {
             let mut queue = RxQueue::new(Arc::clone(&pool));
             if link.link().ifindex == 0 {
                 queue.stop_while_down(Arc::clone(&max_frame));
+            }
+            if copies {
+                queue.copy_frames();
             }
             rx.push(QueueState {
                 slots: rings.iter().map(|r| r.ring.num_slots()).collect(),
@@ -240,6 +249,7 @@ impl Port {
             interval,
             follows_global: AtomicBool::new(wanted.rxsync_interval_us.is_none()),
             opened_ifindex: link.link().ifindex,
+            copies,
             link: Mutex::new(link),
             max_frame,
             engine: Mutex::new(Some(engine)),
@@ -440,6 +450,9 @@ impl PortState {
         if let Some(engine) = &*self.engine.lock() {
             status.insert(1, ("engine", engine.engine().into()));
             status.extend(engine.status());
+        }
+        if self.copies {
+            status.push(("rx-copy", "yes".into()));
         }
         status
     }

@@ -21,6 +21,8 @@ use crate::region::Region;
 use crate::ring::{BadRing, Batch, Ring, Slot, SlotCell};
 use crate::throttle::{Interval, Throttle};
 
+mod copy;
+
 static TOO_LONG: RateLimit = RateLimit::new(6, 3);
 
 /// A receive queue: the rings that one thread polls.
@@ -32,6 +34,8 @@ pub struct RxQueue {
     /// As that of the transmit queues, of a port without host interface: 0 while its link is down, and
     /// what comes nevertheless is dropped.
     max_frame: Option<Arc<AtomicU32>>,
+    /// Whether frames are copied out of their buffers.
+    copies: bool,
 }
 
 /// On lines of its own, as the thread that has it writes it in each poll.
@@ -40,6 +44,7 @@ struct RxRing {
     synced: SyncedRing,
     throttle: Throttle,
     counters: Arc<RxCounters>,
+    copies: bool,
 }
 
 impl RxQueue {
@@ -50,12 +55,19 @@ impl RxQueue {
             next: 0,
             pool,
             max_frame: None,
+            copies: false,
         }
     }
 
     /// Receives nothing while `max_frame` is 0.
     pub fn stop_while_down(&mut self, max_frame: Arc<AtomicU32>) {
         self.max_frame = Some(max_frame);
+    }
+
+    /// From now on, frames of the rings that are added are copied into memory that no other process
+    /// writes.
+    pub(crate) fn copy_frames(&mut self) {
+        self.copies = true;
     }
 
     /// Adds a ring, synced when it is empty, at most once an `interval`.
@@ -65,6 +77,7 @@ impl RxQueue {
             synced,
             throttle: Throttle::new(interval),
             counters: Arc::clone(&counters),
+            copies: self.copies,
         });
         counters
     }
@@ -137,6 +150,7 @@ impl RxRing {
     fn drain(&mut self, burst: &mut RxBurst<'_>) -> usize {
         match self.synced.ring.batch() {
             Ok(batch) if batch.left() == 0 => 0,
+            Ok(batch) if self.copies => copy::take(batch, burst, &self.counters),
             Ok(batch) => take(batch, burst, &self.counters),
             Err(BadRing) => {
                 self.counters.bad_ring.add(1);
@@ -304,14 +318,7 @@ fn slow_path(batch: &Batch<'_>, region: &Region, counters: &RxCounters) -> SlowP
     let fault = if whole.len == 0 || part.end() > room {
         &counters.bad_length
     } else if whole.end() > room || whole.slots > NETMAP_MAX_FRAGS {
-        TOO_LONG.log(
-            log::Level::Warn,
-            format_args!(
-                "dropped a frame over {} slots: a buffer has room for {room} bytes; lower the MTU, or \
-                 raise other_config:netmap-buf-size (user space) or netmap's buf_size (kernel)",
-                whole.slots
-            ),
-        );
+        log_too_long(whole.slots, room);
         &counters.too_long
     } else {
         match region.claim(BufIdx(slot.buf_idx), ring.owner()) {
@@ -327,6 +334,17 @@ fn slow_path(batch: &Batch<'_>, region: &Region, counters: &RxCounters) -> SlowP
     };
     fault.add(1);
     SlowPath::Drop(whole.slots)
+}
+
+#[cold]
+fn log_too_long(slots: u32, room: u64) {
+    TOO_LONG.log(
+        log::Level::Warn,
+        format_args!(
+            "dropped a frame over {slots} slots: a buffer has room for {room} bytes; lower the MTU, or \
+             raise other_config:netmap-buf-size (user space) or netmap's buf_size (kernel)"
+        ),
+    );
 }
 
 /// A frame in the ring: how many slots, where it starts in the first one's buffer, all its bytes.

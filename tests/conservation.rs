@@ -147,10 +147,10 @@ fn forward_and_swap(port: &Port, i: usize, mailbox: &Mutex<Vec<Packets>>) {
 fn a_port_is_open_once() {
     let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
     small_regions();
-    let _pipe = open("netmap:once{1").unwrap();
-    let _null = open("null:9").unwrap();
+    let _pipe = open("netmap:once{1", None).unwrap();
+    let _null = open("null:9", None).unwrap();
     for name in ["netmap:once{1", "once{1", "netmap:once{1@7", "null:9"] {
-        let error = open(name).err().unwrap();
+        let error = open(name, None).err().unwrap();
         assert_eq!(error.errno(), libc::EBUSY, "{error}");
         let text = error.to_string();
         assert!(
@@ -158,7 +158,7 @@ fn a_port_is_open_once() {
             "{text}"
         );
     }
-    assert!(open("netmap:once}1").is_ok());
+    assert!(open("netmap:once}1", None).is_ok());
 }
 
 /// netmap's largest buffers have a byte more than OVS can count: a packet has room for headers in front

@@ -31,6 +31,7 @@ fn open(name: &str, n_rxq: u32, extra_bufs: u32) -> Port {
         n_txq: 1,
         rxsync_interval_us: Some(0),
         null_source: None,
+        trusted_peer: false,
         packet: fake_ovs::layout(),
     })
     .unwrap_or_else(|e| panic!("{e}"))

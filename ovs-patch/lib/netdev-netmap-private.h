@@ -48,6 +48,7 @@ struct netdev_netmap {
     /* Configuration. */
     char *port_name OVS_GUARDED;        /* Netmap port to open. */
     char *source OVS_GUARDED;           /* Option "null-source", or null. */
+    bool trusted_peer OVS_GUARDED;      /* Option "trusted-peer". */
     int requested_n_rxq OVS_GUARDED;
     int requested_n_txq OVS_GUARDED;
     int good_n_rxq OVS_GUARDED;         /* Had when it was open, or 0. */

@@ -101,6 +101,7 @@ netdev_netmap_open__(struct netdev_netmap *dev, int n_rxq,
         .n_txq = dev->requested_n_txq,
         .rxsync_intval_us = dev->rxsync_intval,
         .null_source = dev->source,
+        .trusted_peer = dev->trusted_peer,
     };
     int error;
 
@@ -402,6 +403,7 @@ static int
 netdev_netmap_apply_config(struct netdev_netmap *dev, const struct smap *args)
     OVS_REQUIRES(dev->mutex)
 {
+    bool trusted_peer = smap_get_bool(args, "trusted-peer", false);
     int rxsync_intval, n_rxq;
     int error;
 
@@ -421,6 +423,10 @@ netdev_netmap_apply_config(struct netdev_netmap *dev, const struct smap *args)
         dev->reopen = true;
     }
     dev->reopen |= replace_string(&dev->source, smap_get(args, "null-source"));
+    if (trusted_peer != dev->trusted_peer) {
+        dev->trusted_peer = trusted_peer;
+        dev->reopen = true;
+    }
     if (MAX(n_rxq, 1) != dev->requested_n_rxq) {
         dev->requested_n_rxq = MAX(n_rxq, 1);
         dev->reopen = true;
@@ -476,6 +482,9 @@ netdev_netmap_get_config(const struct netdev *netdev, struct smap *args)
     smap_add_format(args, "n_rxq", "%d", netdev->n_rxq);
     if (dev->source) {
         smap_add(args, "null-source", dev->source);
+    }
+    if (dev->trusted_peer) {
+        smap_add(args, "trusted-peer", "true");
     }
     if (dev->port) {
         smap_add_format(args, "rxsync-intval", "%"PRId64,

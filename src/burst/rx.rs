@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 
 use crate::index::OwnedBuf;
 use crate::pool::{Frame, InFlightTag, Packet, PacketLayout, PacketSlice, Pool};
+use crate::region::RawBytes;
 
 /// An array to receive packets in:
 ///
@@ -70,6 +71,7 @@ impl<'a> RxBurst<'a> {
     #[inline]
     pub fn ready(&mut self) -> impl ExactSizeIterator<Item = ReadyPacket<'_>> {
         let (tag, layout) = (InFlightTag::of(self.pool.id()), self.pool.layout());
+        let own_size = self.pool.own_size();
         let ready = &self.array[self.given..self.filled];
         ready.iter().map(move |packet| ReadyPacket {
             // SAFETY: `fill` wrote the elements up to `filled`. This is a second value for the packet;
@@ -77,6 +79,7 @@ impl<'a> RxBurst<'a> {
             packet: unsafe { packet.assume_init_read() },
             tag,
             layout,
+            own_size,
             burst: PhantomData,
         })
     }
@@ -106,6 +109,7 @@ pub struct ReadyPacket<'b> {
     packet: Packet,
     tag: InFlightTag,
     layout: PacketLayout,
+    own_size: u16,
     burst: PhantomData<&'b mut Packet>,
 }
 
@@ -114,6 +118,46 @@ impl ReadyPacket<'_> {
     #[inline]
     pub fn exchange_buf(&mut self, buf: OwnedBuf) -> OwnedBuf {
         self.packet.exchange_buf(buf)
+    }
+
+    /// Bytes of its own memory.
+    #[inline]
+    pub fn own_size(&self) -> u16 {
+        self.own_size
+    }
+
+    /// Copies `bytes` to `at` in its own memory. False, and nothing written, if it has no room for them.
+    #[inline]
+    #[allow(unsafe_code)]
+    pub fn write_own(&mut self, at: usize, bytes: RawBytes<'_>) -> bool {
+        let end = at.checked_add(bytes.len());
+        let fits = end.is_some_and(|end| end <= self.own_size.into());
+        if fits {
+            // SAFETY: a packet of the pool whose layout and size these are, so that the destination is
+            // inside its own memory (`fits`); the source is readable (`RawBytes::new`) and elsewhere.
+            unsafe {
+                let to = self.packet.own_memory(&self.layout).add(at);
+                std::ptr::copy_nonoverlapping(bytes.as_ptr(), to.as_ptr(), bytes.len());
+            }
+        }
+        fits
+    }
+
+    /// Hands it to OVS, with the `size` bytes at `data_ofs` in its own memory as its frame.
+    #[inline]
+    #[allow(unsafe_code)]
+    pub fn hand_out_own(self, data_ofs: u16, size: u32) {
+        // SAFETY: a packet of the pool whose layout and tag these are; it is ours until `give_copied`.
+        unsafe {
+            let frame = Frame {
+                base: self.packet.own_memory(&self.layout).as_ptr(),
+                allocated: self.own_size,
+                data_ofs,
+                size,
+            };
+            self.layout.set_frame(self.packet.raw(), frame);
+            self.tag.give_copied(self.packet);
+        }
     }
 
     /// Hands it to OVS, with `frame` in it.

@@ -125,6 +125,9 @@ pub struct Opened {
     pub rings: Vec<RingPair>,
     /// The extra buffers that came with it, at most as many as asked for.
     pub extra: Vec<OwnedBuf>,
+    /// Whether other processes may write its frames while they are with OVS, which was made for memory
+    /// that nobody else writes.
+    pub others_write: bool,
     /// Its status, its end, what its other side counts.
     pub port: Box<dyn EnginePort>,
 }

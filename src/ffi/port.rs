@@ -25,6 +25,9 @@ pub struct PortOptions {
     pub rxsync_intval_us: i64,
     /// What a null port delivers: "zero" or "udp:K" (K flows); NULL for "zero".
     pub null_source: *const c_char,
+    /// Whether frames stay where another process may write them while Open vSwitch works on them
+    /// (VALE, pipes and the global region of netmap's module): else they are copied on receipt.
+    pub trusted_peer: bool,
 }
 
 /// Opens a port.
@@ -98,6 +101,7 @@ pub(super) unsafe fn open(
         n_txq: options.n_txq,
         rxsync_interval_us: interval(options.rxsync_intval_us)?,
         null_source: source.as_deref(),
+        trusted_peer: options.trusted_peer,
         packet: host.layout(),
     };
     let port = match follower {

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::error::{Error, Result};
 use crate::index::OwnedBuf;
 use crate::model_sync::{Mutex, per_run};
-use crate::region::Region;
+use crate::region::{Region, RegionKind};
 pub use cache::{flush as flush_thread, free};
 use depot::Depot;
 use header::Slab;
@@ -46,6 +46,8 @@ pub struct Pool {
     slot: usize,
     region: Arc<Region>,
     layout: PacketLayout,
+    /// Bytes of a packet's own memory: as many as of a buffer, in regions that others may map.
+    own_size: u16,
     depot: Arc<Mutex<Depot>>,
 }
 
@@ -85,6 +87,10 @@ impl Pool {
             slot,
             region: Arc::clone(region),
             layout,
+            own_size: match region.backing().kind() {
+                RegionKind::Kernel { .. } => region.frame_room(),
+                RegionKind::Userspace => 0,
+            },
             depot: Arc::default(),
         });
         pool.depot.lock().ports += 1;
@@ -104,6 +110,12 @@ impl Pool {
         self.layout
     }
 
+    /// Bytes of memory that each of its packets has to itself, for frames that are copied.
+    #[inline]
+    pub fn own_size(&self) -> u16 {
+        self.own_size
+    }
+
     /// Its region.
     #[inline]
     pub fn region(&self) -> &Region {
@@ -115,7 +127,8 @@ impl Pool {
         let missing = bufs.len().saturating_sub(self.depot.lock().n_spares());
         // Made before the lock is taken for good. Only the main thread opens and closes ports, and
         // spares change only there, so the number cannot be out of date.
-        let made = (missing > 0).then(|| Slab::new(missing, self.layout, self.id, self.slot));
+        let made = (missing > 0)
+            .then(|| Slab::new(missing, self.layout, self.id, self.slot, self.own_size));
         let mut depot = self.depot.lock();
         if let Some((slab, packets)) = made {
             depot.add_spares(slab, packets);

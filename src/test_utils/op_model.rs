@@ -332,6 +332,7 @@ pub fn open(name: &str, null_source: Option<&str>) -> Result<Port> {
         n_txq: 1,
         rxsync_interval_us: Some(0),
         null_source,
+        trusted_peer: false,
         packet: fake_ovs::layout(),
     })
 }

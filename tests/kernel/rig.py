@@ -97,7 +97,11 @@ class Rig:
     def flow(self, flow, bridge="br0"):
         self.switch.ofctl("add-flow", bridge, flow)
 
-    def port(self, name, number, netmap_port, *settings, bridge="br0"):
+    def port(self, name, number, netmap_port, *settings, bridge="br0", trusted=True):
+        """Its peers are our own, so that OVS may work on frames where the peers wrote them, unless
+        `trusted` is false."""
+        if trusted:
+            settings = ("options:trusted-peer=true", *settings)
         self.switch.add_port(bridge, name, netmap_port, *settings, number=number)
 
     def refused(self, name, netmap_port, pattern):

@@ -203,6 +203,7 @@ pub fn open(request: &OpenRequest<'_>, key: &str, role: PipeRole) -> Result<Open
         }),
     });
     Ok(Opened {
+        others_write: false,
         region: Arc::clone(pipe.buffers.user_region().region()),
         rings: rings.collect(),
         extra: pipe.buffers.extra(request.extra_bufs),

@@ -27,6 +27,9 @@ use crate::region::{Backing, Region, RegionKind};
 /// Name of the anchors in the module's messages; `null:` goes in front of it there.
 const ANCHOR: &str = "ovs-netmap";
 
+/// The region that each process gets which opens a hardware port.
+pub const GLOBAL: u16 = 1;
+
 /// All regions that still have a user.
 static REGIONS: Mutex<Vec<Known>> = Mutex::new(Vec::new());
 

@@ -152,7 +152,12 @@ impl<'a> PortRequest<'a> {
             ("extra_bufs", format!("{}/{}", extra.len(), self.extra_bufs)),
             ("exclusive", if exclusive { "yes" } else { "no" }.into()),
         ];
+        // A card whose region is its own is mapped by nobody else; what reaches a VALE port or a pipe
+        // may lie in a sender's memory, or the peer's.
+        let own_region = answer.nr_mem_id != region::GLOBAL;
+        let on_a_card = matches!(self.name.kind(), PortKind::Hardware { .. });
         Ok(Opened {
+            others_write: !(own_region && on_a_card),
             region: Arc::clone(&netmap_if.region().buffers),
             rings,
             extra,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What can be tested without the module: `tests/kernel.rs` does the rest where there is one.
 
+mod copied;
+
 use super::*;
 use crate::name::PortName;
 

@@ -149,6 +149,7 @@ fn open_interface(
     let extra = port.extra(request.extra_bufs);
     log::info!("{}: opened {}", request.name, port.summary());
     Ok(Opened {
+        others_write: false,
         region: Arc::clone(region.region()),
         rings: pairs,
         extra,
