@@ -13,6 +13,7 @@ use crate::counters::{RxCounters, TxCounters};
 use crate::engine::{self, EnginePort, Held, OpenRequest, Opened, RingPair, SyncedRing};
 use crate::error::{Error, Result};
 use crate::exclusive::Exclusive;
+use crate::index::{BufIdx, Owner};
 use crate::link::{Link, PortLink};
 use crate::name::PortName;
 use crate::netif::{self, HostInterface};
@@ -467,6 +468,13 @@ impl PortState {
     fn counted_by_interface(&self) -> (u64, u64) {
         let engine = self.engine.lock();
         engine.as_ref().map_or((0, 0), |e| e.counted_by_interface())
+    }
+
+    /// As [`EnginePort::walk_rings`].
+    pub fn walk_rings(&self, visit: &mut dyn FnMut(BufIdx, Owner)) {
+        if let Some(engine) = &*self.engine.lock() {
+            engine.walk_rings(visit);
+        }
     }
 
     /// What else went wrong on the engine's other side.

@@ -199,6 +199,11 @@ impl Ring {
         self.owner
     }
 
+    /// From now on `owner` holds the buffers of this ring's slots, for this handle and those made of it.
+    pub fn set_owner(&mut self, owner: Owner) {
+        self.owner = owner;
+    }
+
     /// From now on frames may start only at multiples of `alignment`, a power of two.
     pub fn set_offset_alignment(&mut self, alignment: u32) {
         self.unaligned = alignment.next_power_of_two() - 1;

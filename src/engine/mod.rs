@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::config::{self, EngineChoice};
 use crate::error::{Error, Result};
-use crate::index::OwnedBuf;
+use crate::index::{BufIdx, OwnedBuf, Owner};
 use crate::name::{PortKind, PortName};
 use crate::region::Region;
 use crate::ring::Ring;
@@ -215,6 +215,10 @@ pub trait EnginePort: Send + Sync {
     fn events(&self) -> Vec<(&'static str, u64)> {
         Vec::new()
     }
+
+    /// Calls `visit` with what each slot of its rings names, and who should hold that, for `netmap/show`;
+    /// with nothing where nobody else can write the rings.
+    fn walk_rings(&self, _visit: &mut dyn FnMut(BufIdx, Owner)) {}
 
     /// Closes the port, after its rings' [`SyncedRing`]s were dropped, and gives back as many of its
     /// extra buffers as are free now. What it returns keeps frames of the interface from the host's

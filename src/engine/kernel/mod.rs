@@ -13,6 +13,9 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
 
 use self::device::Device;
 use self::netmap_if::NetmapIf;
@@ -21,13 +24,15 @@ use super::{EnginePort, Held, OpenRequest, Opened};
 #[cfg(feature = "test-utils")]
 use crate::abi::{NR_REG_NULL, nmreq_register};
 use crate::error::{Error, Result};
-use crate::index::OwnedBuf;
+use crate::index::{BufIdx, OwnedBuf, Owner};
+use crate::ring::Ring;
 
 mod device;
 mod diagnose;
 mod netmap_if;
 mod region;
 mod register;
+mod repair;
 mod sync;
 
 /// Extra buffers below which a port cannot receive a burst (`NETDEV_MAX_BURST` of OVS).
@@ -134,6 +139,10 @@ struct KernelPort {
     netmap_if: NetmapIf,
     host_interface: Option<String>,
     status: Vec<(&'static str, String)>,
+    /// Second handles on its rings.
+    rings: Mutex<Vec<Ring>>,
+    /// Slots that named buffers which were not the ring's, and have buffers again.
+    repaired: Arc<AtomicU64>,
 }
 
 impl EnginePort for KernelPort {
@@ -152,6 +161,18 @@ impl EnginePort for KernelPort {
     fn drops(&self) -> Vec<(&'static str, u64)> {
         // The module counts none that it would tell.
         Vec::new()
+    }
+
+    fn events(&self) -> Vec<(&'static str, u64)> {
+        vec![("repaired_slots", self.repaired.load(Ordering::Relaxed))]
+    }
+
+    fn walk_rings(&self, visit: &mut dyn FnMut(BufIdx, Owner)) {
+        for ring in &*self.rings.lock() {
+            for pos in 0..ring.num_slots() {
+                visit(BufIdx(ring.slot(pos).buf_idx), ring.owner());
+            }
+        }
     }
 
     fn close(self: Box<Self>, extra: Vec<OwnedBuf>) -> Option<Held> {

@@ -3,10 +3,14 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use parking_lot::Mutex;
 
 use super::device::{Device, Offsets};
 use super::netmap_if::NetmapIf;
 use super::region::{self, KernelRegion};
+use super::repair::{RepairingSync, RingBuffers};
 use super::sync::{Ioctl, ValeRxSync};
 use super::{KernelPort, Refusal};
 use crate::abi::{
@@ -137,7 +141,10 @@ impl<'a> PortRequest<'a> {
         let region = KernelRegion::of_open_port(&device, &self.netmap_name, answer.nr_mem_id)?;
         let netmap_if = NetmapIf::new(region, answer)?;
         let device = Arc::new(device);
-        let rings = self.pairs(&device, &netmap_if, offsets)?;
+        let repaired = Arc::default();
+        let rings = self.pairs(&device, &netmap_if, offsets, &repaired)?;
+        let sides = rings.iter().flat_map(|pair| [&pair.tx, &pair.rx]);
+        let handles = sides.flatten().map(|side| side.ring.other_side()).collect();
         let extra = netmap_if.take_extra();
         log::debug!(
             "{}: region {}, {} ring pairs, {} extra buffers, {offsets:?}",
@@ -166,6 +173,8 @@ impl<'a> PortRequest<'a> {
                 netmap_if,
                 host_interface: self.name.ifname().map(str::to_owned),
                 status,
+                rings: Mutex::new(handles),
+                repaired,
             }),
         })
     }
@@ -237,6 +246,7 @@ impl<'a> PortRequest<'a> {
         port: &Arc<Device>,
         netmap_if: &NetmapIf,
         offsets: Option<Offsets>,
+        repaired: &Arc<AtomicU64>,
     ) -> std::result::Result<Vec<RingPair>, Refusal> {
         let (nic, host) = match self.mode {
             (NR_REG_ONE_NIC, ring) => (ring..ring + 1, false),
@@ -278,7 +288,12 @@ impl<'a> PortRequest<'a> {
                 if self.maybe_vale && dir == Direction::Tx {
                     ring.set_offset_alignment(VALE_ALIGNMENT);
                 }
-                let sync = self.sync_of(&device, &ring, dir, offsets);
+                let mut sync = self.sync_of(&device, &ring, dir, offsets);
+                if !matches!(self.name.kind(), PortKind::Pipe { .. })
+                    && let Some(buffers) = RingBuffers::of(netmap_if.region(), &mut ring)
+                {
+                    sync = Box::new(RepairingSync::new(sync, buffers, &ring, repaired));
+                }
                 Ok::<_, Error>(Some(SyncedRing { ring, sync }))
             };
             pairs.push(RingPair {
