@@ -276,6 +276,16 @@ void netmap_init(const struct smap *other_config);
 void netmap_init_config(const struct smap *other_config);
 
 /**
+ * Gives the extra buffers of all ports back to netmap's module. To be called
+ * when the process is about to end without closing its ports, by a signal:
+ * otherwise a memory region that other processes have is without them from
+ * then on. Nothing is received any more after that.
+ *
+ * @note Threads: main; the others may go on.
+ */
+void netmap_surrender(void);
+
+/**
  * Has the host register the port type. Further calls do nothing.
  *
  * @note Threads: main.

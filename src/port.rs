@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -17,10 +18,13 @@ use crate::index::{BufIdx, Owner};
 use crate::link::{Link, PortLink};
 use crate::name::PortName;
 use crate::netif::{self, HostInterface};
-use crate::pool::{PacketLayout, Pool};
+use crate::pool::{self, PacketLayout, Pool};
 use crate::rx::RxQueue;
 use crate::throttle::Interval;
 use crate::tx::TxQueue;
+
+/// How long threads have to give their packets back before the process ends.
+const SURRENDER_TIME: Duration = Duration::from_millis(200);
 
 /// Counters of a port.
 #[derive(Debug, Clone, Copy, Default)]
@@ -131,6 +135,31 @@ pub fn follow_global_interval() {
     for port in ports() {
         if port.follows_global.load(Ordering::Relaxed) {
             port.interval.set(global_ticks());
+        }
+    }
+}
+
+/// Gives all extra buffers back, as far as they come back in [`SURRENDER_TIME`]: the process is about to
+/// be ended by a signal. A region that other processes have would lack them for as long as it is there.
+/// Nothing is received any more.
+pub fn surrender() {
+    let pools = pool::pools();
+    pools.iter().for_each(|pool| pool.close());
+    let deadline = Instant::now() + SURRENDER_TIME;
+    let out = |pool: &Arc<Pool>| {
+        let census = pool.census();
+        census.cached + census.in_flight > 0
+    };
+    // The threads still poll, and give back what they have.
+    while pools.iter().any(out) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    for port in ports() {
+        // The first port of a region takes all. One that is just being closed does it by itself.
+        if let Some(engine) = port.engine.try_lock()
+            && let Some(engine) = &*engine
+        {
+            engine.surrender(port.pool.surrender());
         }
     }
 }

@@ -220,6 +220,10 @@ pub trait EnginePort: Send + Sync {
     /// with nothing where nobody else can write the rings.
     fn walk_rings(&self, _visit: &mut dyn FnMut(BufIdx, Owner)) {}
 
+    /// Takes extra buffers back while the port is open, as the process is about to end without closing
+    /// it. Without effect where the buffers go with the process.
+    fn surrender(&self, _extra: Vec<OwnedBuf>) {}
+
     /// Closes the port, after its rings' [`SyncedRing`]s were dropped, and gives back as many of its
     /// extra buffers as are free now. What it returns keeps frames of the interface from the host's
     /// network stack, for a port that is to be opened again.

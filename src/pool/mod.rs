@@ -147,6 +147,17 @@ impl Pool {
         bufs
     }
 
+    /// Has all packets come back: no thread gets one any more, and those that have some give them back
+    /// when they poll next.
+    pub fn close(&self) {
+        self.depot.lock().close();
+    }
+
+    /// The buffers of all packets that are back.
+    pub fn surrender(&self) -> Vec<OwnedBuf> {
+        self.depot.lock().remove(usize::MAX)
+    }
+
     /// If the pool is idle, takes it out of the table and gives its buffers back; its memory goes
     /// with the last `Arc`.
     pub fn retire(self: Arc<Pool>) {

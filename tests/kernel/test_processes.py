@@ -44,6 +44,25 @@ def test_kill_9_and_restart(rig):
     rig.balanced()
 
 
+def test_sigterm_gives_the_buffers_back(rig, region):
+    """The region is another process's, too, and would lack the extra buffers."""
+    rig.bridge()
+    rig.port("p1", 1, "vale0:1@1")
+    rig.port("p2", 2, "vale1:1@1")
+    rig.flow("in_port=1,actions=output:2")
+    rig.relay(500)
+    rig.switch.vswitchd.terminate()
+    rig.switch.vswitchd.wait()
+    for device in ("br0", "ovs-netdev"):
+        run("ip", "link", "del", device, check=False)
+    region.check()
+    rig.switch.start_vswitchd()
+    wait_until(lambda: len(rig.switch.show().ports) == 2, 30, "both ports to be open again")
+    rig.flow("in_port=1,actions=output:2")
+    rig.relay(500)
+    rig.balanced()
+
+
 def test_module_unload_under_ports(rig):
     """The module cannot go while it is in use, and nobody notices the attempt."""
     rig.vale_to_vale()

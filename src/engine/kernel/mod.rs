@@ -175,6 +175,10 @@ impl EnginePort for KernelPort {
         }
     }
 
+    fn surrender(&self, extra: Vec<OwnedBuf>) {
+        self.netmap_if.give_extra(extra);
+    }
+
     fn close(self: Box<Self>, extra: Vec<OwnedBuf>) -> Option<Held> {
         self.netmap_if.give_extra(extra);
         None
