@@ -54,6 +54,7 @@ fn open(name: &str) -> Result<Port, Box<dyn Error>> {
         n_txq: 1,
         rxsync_interval_us: None,
         null_source: None,
+        trusted_peer: false,
         packet: layout(),
     })?;
     // This thread polls the port: it gets a cache of packets.

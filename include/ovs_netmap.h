@@ -281,7 +281,7 @@ void netmap_init_config(const struct smap *other_config);
  * otherwise a memory region that other processes have is without them from
  * then on. Nothing is received any more after that.
  *
- * @note Threads: main; the others may go on.
+ * @note Threads: main. The others may go on.
  */
 void netmap_surrender(void);
 

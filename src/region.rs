@@ -330,16 +330,18 @@ impl<'a> RawBytes<'a> {
     pub fn len(&self) -> usize {
         self.len
     }
+
+    /// First byte.
+    #[inline]
+    pub fn as_ptr(&self) -> *const u8 {
+        self.ptr
+    }
 }
 
 #[cfg(feature = "test-utils")]
 impl RawBytes<'_> {
     pub fn is_empty(&self) -> bool {
         self.len == 0
-    }
-
-    pub fn as_ptr(&self) -> *const u8 {
-        self.ptr
     }
 }
 

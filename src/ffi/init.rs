@@ -87,7 +87,7 @@ pub unsafe extern "C" fn netmap_init_config(other_config: *const Smap) {
 ///
 /// # Threads
 ///
-/// main; the others may go on.
+/// main. The others may go on.
 #[unsafe(no_mangle)]
 pub extern "C" fn netmap_surrender() {
     guard((), port::surrender);

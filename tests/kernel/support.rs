@@ -65,7 +65,7 @@ impl Port {
 
     pub fn mem_id(&self) -> u16 {
         let status = self.opened.port.status();
-        let (_, id) = status.iter().find(|(k, _)| *k == "region").unwrap();
+        let (_, id) = status.iter().find(|(k, _)| *k == "mem_id").unwrap();
         id.parse().unwrap()
     }
 

@@ -43,9 +43,12 @@ pub fn available() -> bool {
     Device::open().is_ok()
 }
 
-/// How to get the module, as a clause for messages.
-pub fn how_to_get() -> &'static str {
-    diagnose::HOW_TO_GET
+/// How to get the module, or to be allowed to use the one that is there, as a clause for messages.
+pub fn how_to_get() -> String {
+    match Device::open() {
+        Err(e) => diagnose::no_access(&e).unwrap_or_else(|| diagnose::HOW_TO_GET.into()),
+        Ok(_) => diagnose::HOW_TO_GET.into(),
+    }
 }
 
 /// How many buffers of a region are free, by taking all of them for a moment.

@@ -154,7 +154,7 @@ impl<'a> PortRequest<'a> {
             extra.len()
         );
         let status = vec![
-            ("region", answer.nr_mem_id.to_string()),
+            ("mem_id", answer.nr_mem_id.to_string()),
             ("headroom", offsets.map_or(0, |o| o.initial).to_string()),
             ("extra_bufs", format!("{}/{}", extra.len(), self.extra_bufs)),
             ("exclusive", if exclusive { "yes" } else { "no" }.into()),
