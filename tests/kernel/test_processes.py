@@ -140,7 +140,7 @@ def test_scribbler_in_a_region_of_two_switches(fresh_region, rig, second, note):
     scribbler = spawn(
         sys.executable, "-m", "netmap_testlib.scribble", 1, "vale6:victim", 40, log=log
     )
-    wait_until(lambda: "Ready" in log.read_text(), 60, lambda: f"the scribbler: {log.read_text()}")
+    wait_until(lambda: "Ready" in log.read_text(), 300, lambda: f"the scribbler: {log.read_text()}")
     second.relay(500, "vale2:2", "vale3:2")
     same(f"status of the scribbler, which said {log.read_text()}", scribbler.wait(), 0)
     rig.end_traffic()
