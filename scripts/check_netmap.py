@@ -59,7 +59,7 @@ class Run:
             ROOT / "scripts/check-system.sh",
             *flags,
             log=log_of(suite),
-            env={**environment, "TARGET": target},
+            env={**environment, "SUITE": target},
         )
 
     @property

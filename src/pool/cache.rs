@@ -72,7 +72,6 @@ impl Pool {
                 let mut depot = self.depot.lock();
                 let mut taken = 0;
                 while taken < room.len()
-                    && !depot.is_closed()
                     && let Some(packet) = depot.take()
                 {
                     room[taken].write(packet);
