@@ -16,7 +16,7 @@ use std::io::Write;
 use std::mem::{offset_of, size_of};
 use std::time::{Duration, Instant};
 
-use ovs_netmap::{Frame, PacketLayout, Port, PortConfig, RxCsum, TxBurst, flush_thread};
+use ovs_netmap::{Frame, PacketLayout, Port, PortConfig, TxBurst, flush_thread};
 
 /// Packets that are received at a time.
 const BURST: usize = 32;
@@ -54,8 +54,7 @@ fn open(name: &str) -> Result<Port, Box<dyn Error>> {
         n_txq: 1,
         rxsync_interval_us: None,
         null_source: None,
-        rx_csum: RxCsum::Auto,
-        run_dir: None,
+        trusted_peer: false,
         packet: layout(),
     })?;
     // This thread polls the port: it gets a cache of packets.

@@ -95,7 +95,7 @@ long kernel-test "tests/kernel/*.rs" cargo test --test kernel --no-run
 KERNEL_TEST=$(sed -n 's/.*Executable tests\/kernel\/main.rs (\(.*\))/\1/p' "$LOGS/kernel-test.log")
 KERNEL_TEST=$(realpath "$KERNEL_TEST")
 if [ -z "$NATIVE" ]; then
-    need_packages qemu-system-x86 python3-venv
+    need_packages qemu-system-x86 python3-venv busybox-static
     [ "$KERNEL" ] || [ -n "$(ls /boot/vmlinuz-* 2>/dev/null)" ] || need_packages linux-image-amd64
 fi
 

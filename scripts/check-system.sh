@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # check-system.sh [TESTSUITEFLAGS...]: OVS's "make check-system-userspace" in
-# the tree that OVS= or OVS_DIR= selects, in namespaces of its own.  SUITE=
+# the tree that OVS= or OVS_DIR= selects, in namespaces of its own.  TARGET=
 # names another of its targets.
 . "$(dirname "$0")/lib.sh"
 
 need_root
 isolate "$@"
 cd "$(ovs_tree)"
-suite=${SUITE:-check-system-userspace}
+suite=${TARGET:-check-system-userspace}
 flags=$*
 name=system-${suite#check-}-testsuite
 name=${name/system-system-/system-}

@@ -8,7 +8,8 @@
 # step counts as one.
 #
 # Open vSwitch is built and tested in each release that ovs-patch/releases
-# names, or in the one that OVS= or OVS_DIR= names.  STEPS= is a regular
+# names, or in the one that OVS= or OVS_DIR= names: with the first one all tests,
+# with the others those of what differs between releases.  STEPS= is a regular
 # expression for the names of the steps to do, which are those of their logs:
 # STEPS='fmt|clippy', STEPS=pytest.
 export ASKED_OVS=${OVS:-}

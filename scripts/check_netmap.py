@@ -59,7 +59,7 @@ class Run:
             ROOT / "scripts/check-system.sh",
             *flags,
             log=log_of(suite),
-            env={**environment, "SUITE": target},
+            env={**environment, "TARGET": target},
         )
 
     @property

@@ -213,6 +213,7 @@ class Soak:
         way."""
         run("ip", "link", "add", "u1", "type", "veth", "peer", "name", "u2")
         for name in ("u1", "u2"):
+            run("ethtool", "-K", name, "tx", "off", "txvlan", "off")
             run("ip", "link", "set", name, "mtu", 1600, "up")
         for bridge, port in (("bru", "u1"), ("brv", "u2"), ("brx", "p5"), ("bry", "p6")):
             self.switch.add_port(bridge, port, number=1, check=False)

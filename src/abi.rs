@@ -59,8 +59,6 @@ pub const NETMAP_REQ_OPT_OFFSETS: u32 = 5;
 pub const NR_REG_ALL_NIC: u32 = 1;
 /// `nr_mode`: all host rings.
 pub const NR_REG_SW: u32 = 2;
-/// `nr_mode`: all hardware and host rings.
-pub const NR_REG_NIC_SW: u32 = 3;
 /// `nr_mode`: the hardware ring pair `nr_ringid`.
 pub const NR_REG_ONE_NIC: u32 = 4;
 /// `nr_mode`: no port, just the memory region `nr_mem_id`.
@@ -68,6 +66,8 @@ pub const NR_REG_NULL: u32 = 7;
 /// `nr_mode`: the host ring pair `nr_ringid`.
 pub const NR_REG_ONE_SW: u32 = 8;
 
+/// `nr_flags`: nobody else may have the rings.
+pub const NR_EXCLUSIVE: u64 = 0x800;
 /// `nr_flags`: bind receive rings only.
 pub const NR_RX_RINGS_ONLY: u64 = 0x2000;
 /// `nr_flags`: bind transmit rings only.

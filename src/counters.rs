@@ -45,7 +45,7 @@ macro_rules! counters {
 counters! {
     /// Counters of one receive ring.
     RxCounters {
-        /// Frames received: OVS got them, but for those policed.
+        /// Frames given to OVS.
         packets,
         /// Their bytes.
         bytes,
@@ -57,13 +57,7 @@ counters! {
         sync_errors,
         /// Times that frames had to wait in the ring, because OVS has all packets.
         no_buffer,
-        /// Frames that came over several slots.
-        several_slots,
-        /// Frames whose checksum the sender had left out, and that have one now.
-        csum_completed,
-        /// Frames dropped: more than the limit of the port.
-        policed,
-        /// Frames dropped: longer than any MTU allows, or in too many slots.
+        /// Frames dropped: longer than a buffer.
         too_long,
         /// Frames dropped: the link of a port without host interface was down.
         link_down,
@@ -79,8 +73,7 @@ counters! {
 impl RxCounters {
     /// Frames that were dropped.
     pub fn dropped(&self) -> u64 {
-        let bad = self.too_long.get() + self.bad_index.get() + self.bad_length.get();
-        bad + self.link_down.get() + self.policed.get()
+        self.too_long.get() + self.link_down.get() + self.bad_index.get() + self.bad_length.get()
     }
 }
 
@@ -101,15 +94,11 @@ counters! {
         zero_copy,
         /// Frames sent by copying them.
         copied,
-        /// Of these, those that took several slots.
-        several_slots,
-        /// Frames dropped: more than the limit of the port.
-        policed,
         /// Frames dropped: the link was down.
         link_down,
         /// Frames dropped: no free slot in any ring.
         ring_full,
-        /// Frames dropped: longer than the MTU allows, or than the port takes.
+        /// Frames dropped: longer than the MTU allows or a buffer holds.
         too_long,
         /// Slots skipped: their buffer does not exist, or is not this ring's. The frame went into the
         /// next slot.
@@ -123,8 +112,7 @@ counters! {
 impl TxCounters {
     /// Frames that were dropped.
     pub fn dropped(&self) -> u64 {
-        let late = self.link_down.get() + self.ring_full.get();
-        late + self.too_long.get() + self.policed.get()
+        self.link_down.get() + self.ring_full.get() + self.too_long.get()
     }
 }
 
@@ -149,7 +137,7 @@ mod tests {
         counters.bytes.add(60);
         counters.bytes.add(4);
         let list = counters.list();
-        assert_eq!(list.len(), 14);
+        assert_eq!(list.len(), 11);
         assert!(list.contains(&("bytes", 64)));
     }
 }

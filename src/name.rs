@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! name      = hardware | vale | pipe | null, each with an optional "@" region
-//! hardware  = ["netmap:"] ifname [ "-" ring | "^" | "*" ]
+//! hardware  = ["netmap:"] ifname [ "-" ring | "^" ]
 //! vale      = ["netmap:"] "vale" [switch-id] ":" port
 //! pipe      = (["netmap:"] ifname | vale) ("{" | "}") id       "{" is the master's end
 //! null      = "null:" number
@@ -43,8 +43,17 @@ pub enum Rings {
     One(u16),
     /// The rings towards the host's network stack (`eth0^`).
     Host,
-    /// Hardware and host rings (`eth0*`).
-    AllAndHost,
+}
+
+impl Rings {
+    /// Whether a ring is in both.
+    fn overlap(self, other: Rings) -> bool {
+        match (self, other) {
+            (Rings::Host, other) | (other, Rings::Host) => other == Rings::Host,
+            (Rings::One(one), Rings::One(other)) => one == other,
+            _ => true,
+        }
+    }
 }
 
 /// Which end of a pipe.
@@ -172,6 +181,25 @@ impl PortName {
         }
     }
 
+    /// Whether this port and `other` would take the same rings: two threads would be on one ring, and
+    /// frames go to either. `same` tells whether two names are those of one interface.
+    pub fn overlaps(&self, other: &PortName, same: impl Fn(&str, &str) -> bool) -> bool {
+        // A memory region makes no other port of it.
+        match (&self.kind, &other.kind) {
+            (
+                PortKind::Hardware { ifname, rings },
+                PortKind::Hardware {
+                    ifname: other_ifname,
+                    rings: other_rings,
+                },
+            ) => {
+                rings.overlap(*other_rings)
+                    && (ifname == other_ifname || same(ifname, other_ifname))
+            }
+            (one, other) => one == other,
+        }
+    }
+
     /// What goes into `nr_name` of `struct nmreq_header`: always shorter than that field. The
     /// module knows no null ports; for those it is a name for messages.
     pub fn netmap_name(&self) -> String {
@@ -204,7 +232,6 @@ impl fmt::Display for PortName {
                 Rings::All => {}
                 Rings::One(ring) => write!(f, "-{ring}")?,
                 Rings::Host => f.write_str("^")?,
-                Rings::AllAndHost => f.write_str("*")?,
             }
         }
         if let Some(region) = self.region {

@@ -2,28 +2,29 @@
 //! A port: its rings split into queues, its options, its counters; open and close.
 #![forbid(unsafe_code)]
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use crate::clock;
 use crate::config;
 use crate::counters::{RxCounters, TxCounters};
-use crate::engine::{self, EnginePort, FrameRoom, Held, OpenRequest, Opened, RingPair, SyncedRing};
+use crate::engine::{self, EnginePort, Held, OpenRequest, Opened, RingPair, SyncedRing};
 use crate::error::{Error, Result};
 use crate::exclusive::Exclusive;
+use crate::index::{BufIdx, Owner};
 use crate::link::{Link, PortLink};
 use crate::name::PortName;
 use crate::netif::{self, HostInterface};
-use crate::offload::RxCsum;
-use crate::policer::{Limits, Policer};
-use crate::pool::{PacketLayout, Pool};
+use crate::pool::{self, PacketLayout, Pool};
 use crate::rx::RxQueue;
 use crate::throttle::Interval;
 use crate::tx::TxQueue;
-use crate::vlan::VlanGuard;
+
+/// How long threads have to give their packets back before the process ends.
+const SURRENDER_TIME: Duration = Duration::from_millis(200);
 
 /// Counters of a port.
 #[derive(Debug, Clone, Copy, Default)]
@@ -76,10 +77,8 @@ pub struct PortConfig<'a> {
     pub rxsync_interval_us: Option<u64>,
     /// What a null port delivers.
     pub null_source: Option<&'a str>,
-    /// Whether partial checksums are completed.
-    pub rx_csum: RxCsum,
-    /// Where to keep what must survive a crash.
-    pub run_dir: Option<&'a Path>,
+    /// Whether OVS may work on frames where others may write them.
+    pub trusted_peer: bool,
     /// How packets are made.
     pub packet: PacketLayout,
 }
@@ -102,15 +101,11 @@ pub struct PortState {
     /// No interval of its own: it follows the global one.
     follows_global: AtomicBool,
     opened_ifindex: u32,
+    /// Received frames are copied out of memory that others may write.
+    copies: bool,
     link: Mutex<PortLink>,
     /// As [`PortLink::max_frame`], for the transmit queues.
     max_frame: Arc<AtomicU32>,
-    complete_checksums: bool,
-    /// `None` without an interface, and when the port is closed.
-    vlan: Mutex<Option<VlanGuard>>,
-    /// The limits of its queues.
-    ingress: Arc<Policer>,
-    egress: Arc<Policer>,
     /// `None` when the port is closed.
     engine: Mutex<Option<Box<dyn EnginePort>>>,
     /// By queue.
@@ -144,6 +139,31 @@ pub fn follow_global_interval() {
     }
 }
 
+/// Gives all extra buffers back, as far as they come back in [`SURRENDER_TIME`]: the process is about to
+/// be ended by a signal. A region that other processes have would lack them for as long as it is there.
+/// Nothing is received any more.
+pub fn surrender() {
+    let pools = pool::pools();
+    pools.iter().for_each(|pool| pool.close());
+    let deadline = Instant::now() + SURRENDER_TIME;
+    let out = |pool: &Arc<Pool>| {
+        let census = pool.census();
+        census.cached + census.in_flight > 0
+    };
+    // The threads still poll, and give back what they have.
+    while pools.iter().any(out) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    for port in ports() {
+        // The first port of a region takes all. One that is just being closed does it by itself.
+        if let Some(engine) = port.engine.try_lock()
+            && let Some(engine) = &*engine
+        {
+            engine.surrender(port.pool.surrender());
+        }
+    }
+}
+
 fn global_ticks() -> u64 {
     clock::us_to_ticks(config::current().rxsync_interval_us)
 }
@@ -152,10 +172,19 @@ impl Port {
     /// Opens a port.
     pub fn open(wanted: &PortConfig<'_>) -> Result<Port> {
         let name = PortName::parse_on_host(wanted.name, netif::exists)?;
-        if let Some(other) = ports().iter().find(|port| port.name == name) {
+        let taken = |port: &&Arc<PortState>| name.overlaps(&port.name, netif::is_same);
+        if let Some(other) = ports().iter().find(taken) {
+            let what = if other.name == name {
+                "already open".to_owned()
+            } else {
+                format!("has rings of {}, which is open", other.name)
+            };
             return Err(Error::new(
                 libc::EBUSY,
-                format!("{name}: already open as interface {}", other.ovs_name),
+                format!(
+                    "{name}: {what} as interface {0}; delete {0} first, or choose another port",
+                    other.ovs_name
+                ),
             ));
         }
         let interval = Interval::new(0);
@@ -193,13 +222,12 @@ impl Port {
             region,
             rings,
             extra,
+            others_write,
             port: engine,
         } = opened;
-        let room = match engine.takes_several_slots() {
-            true => FrameRoom::SeveralSlots,
-            false => FrameRoom::Buffer(region.buf_size()),
-        };
-        let prepared = PortLink::new(&name.to_string(), engine.host_interface(), room)
+        let copies = others_write && !wanted.trusted_peer;
+        let buf_size = region.buf_size();
+        let prepared = PortLink::new(&name.to_string(), engine.host_interface(), buf_size)
             .and_then(|link| Ok((link, Pool::of(&region, wanted.packet)?)));
         let (link, pool) = match prepared {
             Ok(prepared) => prepared,
@@ -208,29 +236,20 @@ impl Port {
                 return Err(error);
             }
         };
-        let host = engine.host_interface().map(HostInterface::read);
-        let host = host.and_then(Result::ok);
-        let complete_checksums = wanted.rx_csum.applies(host.as_ref());
-        let vlan = host.map(|host| VlanGuard::new(&host, engine.vlan_tags(), wanted.run_dir));
-        if let Some(fault) = vlan.as_ref().and_then(VlanGuard::fault) {
-            log::warn!("{}: {fault}", wanted.ovs_name);
-        }
         let max_frame = Arc::new(AtomicU32::new(link.max_frame()));
         let brought = extra.len();
         pool.port_opened(extra);
 
-        let (ingress, egress) = (Arc::<Policer>::default(), Arc::<Policer>::default());
         let (rx_rings, tx_rings) = split(rings);
         let mut rxqs = Vec::new();
         let mut rx = Vec::new();
         for rings in deal(rx_rings, n_rxq) {
             let mut queue = RxQueue::new(Arc::clone(&pool));
-            queue.police(&ingress);
-            if complete_checksums {
-                queue.complete_checksums();
-            }
             if link.link().ifindex == 0 {
                 queue.stop_while_down(Arc::clone(&max_frame));
+            }
+            if copies {
+                queue.copy_frames();
             }
             rx.push(QueueState {
                 slots: rings.iter().map(|r| r.ring.num_slots()).collect(),
@@ -246,8 +265,7 @@ impl Port {
         let mut tx = Vec::new();
         for rings in deal(tx_rings, n_txq) {
             let slots = rings.iter().map(|r| r.ring.num_slots()).collect();
-            let mut queue = TxQueue::new(Arc::clone(&pool), rings, Arc::clone(&max_frame));
-            queue.police(&egress);
+            let queue = TxQueue::new(Arc::clone(&pool), rings, Arc::clone(&max_frame));
             tx.push(QueueState {
                 slots,
                 counters: vec![queue.counters()],
@@ -261,12 +279,9 @@ impl Port {
             interval,
             follows_global: AtomicBool::new(wanted.rxsync_interval_us.is_none()),
             opened_ifindex: link.link().ifindex,
+            copies,
             link: Mutex::new(link),
             max_frame,
-            complete_checksums,
-            vlan: Mutex::new(vlan),
-            ingress,
-            egress,
             engine: Mutex::new(Some(engine)),
             rx,
             tx,
@@ -316,7 +331,6 @@ impl Port {
         let pool = &self.state.pool;
         let extra = pool.port_closed(self.brought);
         let held = engine.close(extra);
-        self.state.vlan.lock().take();
         Arc::clone(pool).retire();
         log::info!("{}: closed {}", self.state.ovs_name, self.state.name);
         held
@@ -401,10 +415,6 @@ impl PortState {
         if let Some(fault) = fault.filter(|fault| Some(fault) != old_fault.as_ref()) {
             log::warn!("{}: {fault}", self.ovs_name);
         }
-        drop(link);
-        if let Some(vlan) = &*self.vlan.lock() {
-            vlan.refresh();
-        }
         changed
     }
 
@@ -425,8 +435,7 @@ impl PortState {
 
     /// What keeps the port from working as its interface is now, for the user.
     pub fn fault(&self) -> Option<String> {
-        let of_link = self.link.lock().fault();
-        of_link.or_else(|| Some(self.vlan.lock().as_ref()?.fault()?.to_owned()))
+        self.link.lock().fault()
     }
 
     /// Sets the MTU.
@@ -459,16 +468,6 @@ impl PortState {
         self.link.lock().set_promisc(promisc)
     }
 
-    /// Changes how much is received.
-    pub fn set_ingress_limits(&self, limits: Limits) {
-        self.ingress.set(limits);
-    }
-
-    /// Changes how much is sent.
-    pub fn set_egress_limits(&self, limits: Limits) {
-        self.egress.set(limits);
-    }
-
     /// How it was opened, as keys and values.
     pub fn status(&self) -> Vec<(&'static str, String)> {
         let mut status = vec![
@@ -477,14 +476,13 @@ impl PortState {
             ("n_rxq", self.rx.len().to_string()),
             ("n_txq", self.tx.len().to_string()),
             ("rxsync-intval", self.rxsync_interval_us().to_string()),
-            (
-                "rx-csum",
-                if self.complete_checksums { "on" } else { "off" }.into(),
-            ),
         ];
         if let Some(engine) = &*self.engine.lock() {
             status.insert(1, ("engine", engine.engine().into()));
             status.extend(engine.status());
+        }
+        if self.copies {
+            status.push(("rx-copy", "yes".into()));
         }
         status
     }
@@ -499,6 +497,13 @@ impl PortState {
     fn counted_by_interface(&self) -> (u64, u64) {
         let engine = self.engine.lock();
         engine.as_ref().map_or((0, 0), |e| e.counted_by_interface())
+    }
+
+    /// As [`EnginePort::walk_rings`].
+    pub fn walk_rings(&self, visit: &mut dyn FnMut(BufIdx, Owner)) {
+        if let Some(engine) = &*self.engine.lock() {
+            engine.walk_rings(visit);
+        }
     }
 
     /// What else went wrong on the engine's other side.

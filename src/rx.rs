@@ -13,19 +13,17 @@ use crate::abi::NETMAP_MAX_FRAGS;
 use crate::burst::{ReadyPacket, RxBurst};
 use crate::clock;
 use crate::counters::RxCounters;
-use crate::csum;
-use crate::engine::{HEADROOM, LARGEST_MTU, LONGEST_FRAME, SyncedRing};
+use crate::engine::SyncedRing;
 use crate::index::{BufIdx, OwnedBuf, Owner};
 use crate::logger::RateLimit;
-use crate::policer::Policer;
-use crate::pool::{Frame, OwnMemory, Pool};
+use crate::pool::{Frame, Pool};
 use crate::region::Region;
 use crate::ring::{BadRing, Batch, Ring, Slot, SlotCell};
 use crate::throttle::{Interval, Throttle};
 
-static TOO_LONG: RateLimit = RateLimit::new(6, 3);
+mod copy;
 
-const _: () = assert!(HEADROOM + LONGEST_FRAME <= u16::MAX as u32);
+static TOO_LONG: RateLimit = RateLimit::new(6, 3);
 
 /// A receive queue: the rings that one thread polls.
 pub struct RxQueue {
@@ -36,10 +34,8 @@ pub struct RxQueue {
     /// As that of the transmit queues, of a port without host interface: 0 while its link is down, and
     /// what comes nevertheless is dropped.
     max_frame: Option<Arc<AtomicU32>>,
-    /// Whether frames may come with partial checksums.
-    complete_checksums: bool,
-    /// The limit of the port.
-    policer: Arc<Policer>,
+    /// Whether frames are copied out of their buffers.
+    copies: bool,
 }
 
 /// On lines of its own, as the thread that has it writes it in each poll.
@@ -48,6 +44,7 @@ struct RxRing {
     synced: SyncedRing,
     throttle: Throttle,
     counters: Arc<RxCounters>,
+    copies: bool,
 }
 
 impl RxQueue {
@@ -58,8 +55,7 @@ impl RxQueue {
             next: 0,
             pool,
             max_frame: None,
-            complete_checksums: false,
-            policer: Arc::default(),
+            copies: false,
         }
     }
 
@@ -68,14 +64,10 @@ impl RxQueue {
         self.max_frame = Some(max_frame);
     }
 
-    /// Follows `policer`.
-    pub fn police(&mut self, policer: &Arc<Policer>) {
-        self.policer = Arc::clone(policer);
-    }
-
-    /// Has partial checksums completed ([`crate::csum`]).
-    pub fn complete_checksums(&mut self) {
-        self.complete_checksums = true;
+    /// From now on, frames of the rings that are added are copied into memory that no other process
+    /// writes.
+    pub(crate) fn copy_frames(&mut self) {
+        self.copies = true;
     }
 
     /// Adds a ring, synced when it is empty, at most once an `interval`.
@@ -85,6 +77,7 @@ impl RxQueue {
             synced,
             throttle: Throttle::new(interval),
             counters: Arc::clone(&counters),
+            copies: self.copies,
         });
         counters
     }
@@ -117,15 +110,7 @@ impl RxQueue {
         }
         let mut burst = RxBurst::new(&self.pool, out);
         for _ in 0..self.rings.len() {
-            let ring = &mut self.rings[self.next];
-            let before = burst.given();
-            ring.recv(&mut burst);
-            if self.policer.is_active() {
-                ring.police(&mut burst, before, &self.policer);
-            }
-            if self.complete_checksums {
-                ring.complete_checksums(&burst, before);
-            }
+            self.rings[self.next].recv(&mut burst);
             self.next += 1;
             if self.next >= self.rings.len() {
                 self.next = 0;
@@ -165,28 +150,12 @@ impl RxRing {
     fn drain(&mut self, burst: &mut RxBurst<'_>) -> usize {
         match self.synced.ring.batch() {
             Ok(batch) if batch.left() == 0 => 0,
+            Ok(batch) if self.copies => copy::take(batch, burst, &self.counters),
             Ok(batch) => take(batch, burst, &self.counters),
             Err(BadRing) => {
                 self.counters.bad_ring.add(1);
                 0
             }
-        }
-    }
-
-    /// Drops what is too much of the frames that came since there were `before`.
-    fn police(&self, burst: &mut RxBurst<'_>, before: usize, policer: &Policer) {
-        let dropped = burst.police(before, policer);
-        if dropped > 0 {
-            self.counters.policed.add(dropped as u64);
-        }
-    }
-
-    /// Completes the checksums in the frames that came since there were `before`.
-    fn complete_checksums(&self, burst: &RxBurst<'_>, before: usize) {
-        let frames = burst.frames_since(before);
-        let completed = frames.filter(|&frame| csum::complete(frame)).count();
-        if completed > 0 {
-            self.counters.csum_completed.add(completed as u64);
         }
     }
 
@@ -247,18 +216,6 @@ fn take(mut batch: Batch<'_>, burst: &mut RxBurst<'_>, counters: &RxCounters) ->
                 batch.pass(empty);
                 batch.skip(part.slots - 1);
                 bytes += part.len;
-                counters.several_slots.add(u64::from(part.slots > 1));
-            }
-            SlowPath::TakeLong(slots, memory, len) => {
-                let Some(packet) = burst.ready().next() else {
-                    unreachable!("as many packets were ready as slots were looked at");
-                };
-                packet.hand_out_moved(memory, HEADROOM as u16, len);
-                burst.handed_out(1);
-                // The slots keep their buffers.
-                batch.skip(slots);
-                bytes += len as u64;
-                counters.several_slots.add(1);
             }
             SlowPath::Drop(slots) => batch.skip(slots),
             SlowPath::Wait => break,
@@ -337,8 +294,6 @@ fn exchange(
 enum SlowPath {
     /// Receive it: its bytes are all in this buffer, that of its first slot, now.
     Take(Part, OwnedBuf),
-    /// Receive it: its so many bytes behind the headroom in this memory are those in so many slots.
-    TakeLong(u32, OwnMemory, u32),
     /// Pass over this many slots; the drop is counted.
     Drop(u32),
     /// Leave it: its last slot has not come.
@@ -362,25 +317,9 @@ fn slow_path(batch: &Batch<'_>, region: &Region, counters: &RxCounters) -> SlowP
     // A first slot may be empty when more follow: netmap's e1000 does that when its ring starts.
     let fault = if whole.len == 0 || part.end() > room {
         &counters.bad_length
-    } else if whole.len > LONGEST_FRAME as u64 || whole.slots > NETMAP_MAX_FRAGS {
-        TOO_LONG.log(
-            log::Level::Warn,
-            format_args!(
-                "dropped a frame over {} slots: it has more than {LONGEST_FRAME} bytes, or takes more \
-                 than {NETMAP_MAX_FRAGS}; lower the MTU of all hosts to {LARGEST_MTU} at most",
-                whole.slots
-            ),
-        );
+    } else if whole.end() > room || whole.slots > NETMAP_MAX_FRAGS {
+        log_too_long(whole.slots, room);
         &counters.too_long
-    } else if whole.end() > room {
-        match gather_long(batch, whole, region) {
-            Ok((memory, len)) => return SlowPath::TakeLong(whole.slots, memory, len),
-            Err(NoMemory::Malloc) => {
-                counters.no_buffer.add(1);
-                return SlowPath::Wait;
-            }
-            Err(NoMemory::BadSlot) => &counters.bad_index,
-        }
     } else {
         match region.claim(BufIdx(slot.buf_idx), ring.owner()) {
             Some(buf) if gather(batch, whole, region, &buf) => {
@@ -397,38 +336,15 @@ fn slow_path(batch: &Batch<'_>, region: &Region, counters: &RxCounters) -> SlowP
     SlowPath::Drop(whole.slots)
 }
 
-/// Why a long frame could not be taken.
-enum NoMemory {
-    /// There is none.
-    Malloc,
-    /// One of its slots names a buffer that is not the ring's, or bytes outside it.
-    BadSlot,
-}
-
-/// Copies the frame `whole`, which is longer than a buffer, to memory of its own, behind the headroom.
-/// Returns how many bytes it has there.
-fn gather_long(
-    batch: &Batch<'_>,
-    whole: Part,
-    region: &Region,
-) -> Result<(OwnMemory, u32), NoMemory> {
-    let ring = batch.ring();
-    let memory = OwnMemory::new((HEADROOM + whole.len as u32) as u16);
-    let mut memory = memory.ok_or(NoMemory::Malloc)?;
-    let mut at = HEADROOM as usize;
-    for i in 0..whole.slots {
-        // As in `gather`, a second reading: what is counted is what was copied.
-        let slot = batch.slot(i);
-        let idx = BufIdx(slot.buf_idx);
-        let offset = ring.offset_of(&slot).min(u32::MAX as u64) as u32;
-        match region.bytes(idx, offset, slot.len as u32) {
-            Some(bytes) if region.is_held_by(idx, ring.owner()) && memory.write(at, bytes) => {
-                at += slot.len as usize;
-            }
-            _ => return Err(NoMemory::BadSlot),
-        }
-    }
-    Ok((memory, at as u32 - HEADROOM))
+#[cold]
+fn log_too_long(slots: u32, room: u64) {
+    TOO_LONG.log(
+        log::Level::Warn,
+        format_args!(
+            "dropped a frame over {slots} slots: a buffer has room for {room} bytes; lower the MTU, or \
+             raise other_config:netmap-buf-size (user space) or netmap's buf_size (kernel)"
+        ),
+    );
 }
 
 /// A frame in the ring: how many slots, where it starts in the first one's buffer, all its bytes.

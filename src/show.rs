@@ -5,6 +5,7 @@
 //! the JSON keys are the names of the fields here, so a name that is out is not changed any more.
 #![forbid(unsafe_code)]
 
+use std::collections::HashSet;
 use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
 
@@ -134,11 +135,19 @@ impl RegionReport {
                 census.free + unassigned as usize,
                 region.in_rings() as usize,
             ),
-            // The kernel has the rest of the region; the rings of this process are known by their
-            // size.
+            // The kernel has the rest of the region. Each slot of this process's rings should have a
+            // buffer that no other slot has, nor a packet.
             None => {
+                let mut found = HashSet::new();
+                for port in ports.iter().filter(of_pool) {
+                    port.walk_rings(&mut |idx, owner| {
+                        if region.is_held_by(idx, owner) {
+                            found.insert(idx);
+                        }
+                    });
+                }
                 let slots: u32 = ports.iter().filter(of_pool).map(|port| port.slots()).sum();
-                (census.total + slots as usize, census.free, slots as usize)
+                (census.total + slots as usize, census.free, found.len())
             }
         };
         let sum = free + census.cached + census.in_flight + in_rings;

@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 
 use ovs_netmap::test_utils::config::{self, Config};
 use ovs_netmap::test_utils::fake_ovs;
-use ovs_netmap::test_utils::offload::RxCsum;
 use ovs_netmap::test_utils::pool;
-use ovs_netmap::test_utils::port::{Port, PortConfig};
+use ovs_netmap::test_utils::port::{Port, PortConfig, surrender};
 use ovs_netmap::test_utils::show::show;
 
 /// The configuration is the process's.
@@ -32,8 +31,7 @@ fn open(name: &str, n_rxq: u32, extra_bufs: u32) -> Port {
         n_txq: 1,
         rxsync_interval_us: Some(0),
         null_source: None,
-        rx_csum: RxCsum::Auto,
-        run_dir: None,
+        trusted_peer: false,
         packet: fake_ovs::layout(),
     })
     .unwrap_or_else(|e| panic!("{e}"))
@@ -157,6 +155,41 @@ fn an_idle_thread_gives_back_what_others_lack() {
         assert!(received >= 1000, "{received} packets; {}", show());
     });
     pool::flush_thread();
+}
+
+/// Before the process ends, the threads that poll give back what they have.
+#[test]
+fn all_buffers_come_back_before_the_process_ends() {
+    let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
+    let port = open("null:0", 3, 512);
+    let (start, stop) = (Barrier::new(4), AtomicBool::new(false));
+    let census = std::thread::scope(|scope| {
+        for i in 0..3 {
+            let (port, start, stop) = (&port, &start, &stop);
+            scope.spawn(move || {
+                fake_ovs::pool_of(port).attach_thread();
+                assert!((0..1000).any(|_| poll(port, i) > 0));
+                start.wait();
+                while !stop.load(Ordering::Relaxed) {
+                    poll(port, i);
+                    std::thread::yield_now();
+                }
+            });
+        }
+        start.wait();
+        // On a busy machine a thread may not have run in time.
+        let deadline = Instant::now() + LIMIT;
+        let census = loop {
+            surrender();
+            let census = fake_ovs::pool_of(&port).census();
+            if census.total == 0 || Instant::now() > deadline {
+                break census;
+            }
+        };
+        stop.store(true, Ordering::Relaxed);
+        census
+    });
+    assert_eq!((census.total, census.cached, census.in_flight), (0, 0, 0));
 }
 
 /// Packets of a region are back in the depot, which is gone with its ports, also when they came back

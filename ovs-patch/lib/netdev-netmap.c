@@ -27,7 +27,6 @@
 #include <errno.h>
 
 #include "coverage.h"
-#include "dirs.h"
 #include "dp-packet.h"
 #include "if-notifier.h"
 #include "netdev-netmap-private.h"
@@ -102,8 +101,7 @@ netdev_netmap_open__(struct netdev_netmap *dev, int n_rxq,
         .n_txq = dev->requested_n_txq,
         .rxsync_intval_us = dev->rxsync_intval,
         .null_source = dev->source,
-        .rx_csum = dev->rx_csum,
-        .run_dir = ovs_rundir(),
+        .trusted_peer = dev->trusted_peer,
     };
     int error;
 
@@ -146,7 +144,6 @@ netdev_netmap_use(struct netdev_netmap *dev, struct netmap_port *port)
     dev->up.n_rxq = netmap_port_n_rxq(port);
     dev->up.n_txq = netmap_port_n_txq(port);
     if (port) {
-        netdev_netmap_apply_limits(dev);
         netdev_netmap_heard();
         dev->opened = true;
         dev->good_n_rxq = dev->up.n_rxq;
@@ -240,7 +237,6 @@ netdev_netmap_destruct(struct netdev *netdev)
     netmap_follower_destroy(dev->follower);
     free(dev->port_name);
     free(dev->source);
-    free(dev->rx_csum);
     free(dev->mtu_error);
     free(dev->error);
     ovs_mutex_unlock(&dev->mutex);
@@ -407,6 +403,7 @@ static int
 netdev_netmap_apply_config(struct netdev_netmap *dev, const struct smap *args)
     OVS_REQUIRES(dev->mutex)
 {
+    bool trusted_peer = smap_get_bool(args, "trusted-peer", false);
     int rxsync_intval, n_rxq;
     int error;
 
@@ -426,7 +423,10 @@ netdev_netmap_apply_config(struct netdev_netmap *dev, const struct smap *args)
         dev->reopen = true;
     }
     dev->reopen |= replace_string(&dev->source, smap_get(args, "null-source"));
-    dev->reopen |= replace_string(&dev->rx_csum, smap_get(args, "rx-csum"));
+    if (trusted_peer != dev->trusted_peer) {
+        dev->trusted_peer = trusted_peer;
+        dev->reopen = true;
+    }
     if (MAX(n_rxq, 1) != dev->requested_n_rxq) {
         dev->requested_n_rxq = MAX(n_rxq, 1);
         dev->reopen = true;
@@ -483,8 +483,8 @@ netdev_netmap_get_config(const struct netdev *netdev, struct smap *args)
     if (dev->source) {
         smap_add(args, "null-source", dev->source);
     }
-    if (dev->rx_csum) {
-        smap_add(args, "rx-csum", dev->rx_csum);
+    if (dev->trusted_peer) {
+        smap_add(args, "trusted-peer", "true");
     }
     if (dev->port) {
         smap_add_format(args, "rxsync-intval", "%"PRId64,
@@ -698,8 +698,6 @@ const struct netdev_class netdev_netmap_class = {
     .get_duplex = netdev_netmap_get_duplex,
 #endif
     .set_policing = netdev_netmap_set_policing,
-    .get_qos_types = netdev_netmap_get_qos_types,
-    .get_qos = netdev_netmap_get_qos,
     .set_qos = netdev_netmap_set_qos,
     .get_status = netdev_netmap_get_status,
     .update_flags = netdev_netmap_update_flags,

@@ -22,6 +22,7 @@
 #include "netmap.h"
 
 #include "dp-packet.h"
+#include "fatal-signal.h"
 #include "netdev-netmap-private.h"
 #include "netdev-provider.h"
 #include "openvswitch/json.h"
@@ -70,6 +71,13 @@ netmap_log(enum netmap_log_level level, const char *message)
         VLOG_DBG("%s", message);
         break;
     }
+}
+
+/* A signal is about to end the process, which closes no port. */
+static void
+netmap_fatal_signal(void *aux OVS_UNUSED)
+{
+    netmap_surrender();
 }
 
 /* "netmap/show [--json]". */
@@ -126,6 +134,7 @@ netmap_attach(void)
                  netmap_attach_error);
     }
 
+    fatal_signal_add_hook(netmap_fatal_signal, NULL, NULL, false);
     unixctl_command_register("netmap/show", "[--json]", 0, 1,
                              netmap_unixctl_show, NULL);
 }

@@ -10,21 +10,18 @@ use std::sync::Arc;
 
 use crate::config::{self, EngineChoice};
 use crate::error::{Error, Result};
-use crate::index::OwnedBuf;
+use crate::index::{BufIdx, OwnedBuf, Owner};
 use crate::name::{PortKind, PortName};
 use crate::region::Region;
 use crate::ring::Ring;
-use crate::vlan::VlanTags;
 
 pub mod internal;
 pub mod kernel;
 mod memory_left;
-mod room;
 pub mod user_region;
 #[cfg(target_os = "linux")]
 pub mod xdp;
 
-pub use room::FrameRoom;
 pub use user_region::HEADROOM;
 
 /// What a frame has beside the MTU: an Ethernet header and one VLAN tag.
@@ -42,12 +39,6 @@ pub enum Direction {
     Tx = 0,
     Rx = 1,
 }
-
-/// Largest MTU of a port that takes frames over several slots.
-pub const LARGEST_MTU: u32 = 9216;
-
-/// Longest frame: with two VLAN tags.
-pub const LONGEST_FRAME: u32 = LARGEST_MTU + FRAME_OVERHEAD;
 
 /// Longest frame that a buffer of `buf_size` bytes holds behind the headroom.
 pub fn longest_frame(buf_size: u32) -> u32 {
@@ -134,6 +125,9 @@ pub struct Opened {
     pub rings: Vec<RingPair>,
     /// The extra buffers that came with it, at most as many as asked for.
     pub extra: Vec<OwnedBuf>,
+    /// Whether other processes may write its frames while they are with OVS, which was made for memory
+    /// that nobody else writes.
+    pub others_write: bool,
     /// Its status, its end, what its other side counts.
     pub port: Box<dyn EnginePort>,
 }
@@ -222,15 +216,13 @@ pub trait EnginePort: Send + Sync {
         Vec::new()
     }
 
-    /// Where the VLAN tags of its interface's frames are.
-    fn vlan_tags(&self) -> VlanTags {
-        VlanTags::FromDriver
-    }
+    /// Calls `visit` with what each slot of its rings names, and who should hold that, for `netmap/show`;
+    /// with nothing where nobody else can write the rings.
+    fn walk_rings(&self, _visit: &mut dyn FnMut(BufIdx, Owner)) {}
 
-    /// Whether frames may come and go over several slots. Otherwise they must fit into a buffer.
-    fn takes_several_slots(&self) -> bool {
-        false
-    }
+    /// Takes extra buffers back while the port is open, as the process is about to end without closing
+    /// it. Without effect where the buffers go with the process.
+    fn surrender(&self, _extra: Vec<OwnedBuf>) {}
 
     /// Closes the port, after its rings' [`SyncedRing`]s were dropped, and gives back as many of its
     /// extra buffers as are free now. What it returns keeps frames of the interface from the host's

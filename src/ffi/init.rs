@@ -81,6 +81,18 @@ pub unsafe extern "C" fn netmap_init_config(other_config: *const Smap) {
     });
 }
 
+/// Gives the extra buffers of all ports back to netmap's module. To be called when the process is about to
+/// end without closing its ports, by a signal: otherwise a memory region that other processes have is
+/// without them from then on. Nothing is received any more after that.
+///
+/// # Threads
+///
+/// main. The others may go on.
+#[unsafe(no_mangle)]
+pub extern "C" fn netmap_surrender() {
+    guard((), port::surrender);
+}
+
 /// Has the host register the port type. Further calls do nothing.
 ///
 /// # Threads

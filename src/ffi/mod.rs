@@ -25,7 +25,6 @@ mod port;
 mod queue;
 
 mod clock;
-mod limits;
 mod link;
 mod show;
 

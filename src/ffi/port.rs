@@ -2,7 +2,6 @@
 //! Opening and closing a port, and its options.
 
 use std::ffi::{c_char, c_int};
-use std::path::Path;
 
 use super::guard::{bug, guard, status, with_port};
 use super::host::attached;
@@ -26,10 +25,9 @@ pub struct PortOptions {
     pub rxsync_intval_us: i64,
     /// What a null port delivers: "zero" or "udp:K" (K flows); NULL for "zero".
     pub null_source: *const c_char,
-    /// Whether checksums that a sender left out are completed: "auto", "on" or "off"; NULL for "auto".
-    pub rx_csum: *const c_char,
-    /// Directory for what must survive a crash of the process; NULL for none.
-    pub run_dir: *const c_char,
+    /// Whether frames stay where another process may write them while Open vSwitch works on them
+    /// (VALE, pipes and the global region of netmap's module): else they are copied on receipt.
+    pub trusted_peer: bool,
 }
 
 /// Opens a port.
@@ -85,13 +83,11 @@ pub(super) unsafe fn open(
     // SAFETY: valid by the caller's promise.
     let options = unsafe { options.as_ref() }.ok_or_else(|| missing("config"))?;
     // SAFETY: the strings are valid by the caller's promise.
-    let (name, ovs_name, source, rx_csum, run_dir) = unsafe {
+    let (name, ovs_name, source) = unsafe {
         (
             text(options.name),
             text(options.ovs_name),
             text(options.null_source),
-            text(options.rx_csum),
-            text(options.run_dir),
         )
     };
     let name = name.ok_or_else(|| missing("config->name"))?;
@@ -105,8 +101,7 @@ pub(super) unsafe fn open(
         n_txq: options.n_txq,
         rxsync_interval_us: interval(options.rxsync_intval_us)?,
         null_source: source.as_deref(),
-        rx_csum: rx_csum.as_deref().unwrap_or("auto").parse()?,
-        run_dir: run_dir.as_deref().map(Path::new),
+        trusted_peer: options.trusted_peer,
         packet: host.layout(),
     };
     let port = match follower {

@@ -204,7 +204,13 @@ impl<'a> Cursor<'a> {
     fn rings(&mut self, next: Option<char>) -> Result<Rings> {
         let rings = match next {
             Some('^') => Rings::Host,
-            Some('*') => Rings::AllAndHost,
+            Some('*') => {
+                return Err(self.expected(
+                    "no '*': a port with hardware and host rings would send each frame out at one or \
+                     the other; add the interface and its host rings (\"eth0\" and \"eth0^\") as two \
+                     ports",
+                ));
+            }
             Some('-') => {
                 self.at += 1;
                 let last = RING_LIMIT - 1;
@@ -214,6 +220,9 @@ impl<'a> Cursor<'a> {
             _ => return Ok(Rings::All),
         };
         self.at += 1;
+        if self.rest().starts_with(|c: char| c.is_ascii_digit()) {
+            return Err(self.expected("the end of the name, as a port has all host rings"));
+        }
         Ok(rings)
     }
 

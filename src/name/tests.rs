@@ -54,8 +54,6 @@ fn every_form_of_the_contract() {
     check("netmap:eth0-3", one, None, "netmap:eth0-3", "eth0");
     let host = hardware("eth0", Rings::Host);
     check("netmap:eth0^", host, None, "netmap:eth0^", "eth0");
-    let both = hardware("eth0", Rings::AllAndHost);
-    check("netmap:eth0*", both, None, "netmap:eth0*", "eth0");
     check("vale0:1", vale("vale0", "1"), None, "vale0:1", "vale0:1");
     let master = pipe("x", "1", PipeRole::Master);
     check("netmap:x{1", master, None, "netmap:x{1", "x{1");
@@ -164,7 +162,9 @@ fn refusals_say_where_and_what() {
     refused("netmap:eth0-99999999999999999999", 13, "0 to 4094");
     refused("netmap:eth0-3^", 14, "at \"^\": expected the end");
     refused("netmap:eth0^3", 13, "the end of the name");
-    refused("netmap:eth0**", 13, "the end of the name");
+    refused("netmap:eth0^3", 13, "all host rings");
+    refused("netmap:eth0*", 12, "as two ports");
+    refused("eth0*", 5, "\"eth0^\"");
     refused("netmap:eth0/x", 12, "no flags");
     refused("netmap:eth0-1/R", 14, "no flags");
     refused("vale0:1/z", 8, "no flags");
@@ -219,13 +219,53 @@ fn a_long_name_does_not_flood_the_log() {
     assert!(error.to_string().len() < 400, "{error}");
 }
 
+#[test]
+fn ports_of_the_same_rings_overlap() {
+    let overlap = |one: &str, other: &str| {
+        let (one, other) = (
+            PortName::parse(one).unwrap(),
+            PortName::parse(other).unwrap(),
+        );
+        let same = |a: &str, b: &str| [a, b].contains(&"eth0") && [a, b].contains(&"alias");
+        let overlap = one.overlaps(&other, same);
+        assert_eq!(other.overlaps(&one, same), overlap, "{one} {other}");
+        overlap
+    };
+    for (one, other) in [
+        ("eth0", "netmap:eth0-0"),
+        ("eth0-3", "netmap:eth0-3@7"),
+        ("eth0", "eth0@1"),
+        ("netmap:eth0", "alias-2"),
+        ("eth0^", "alias^@4"),
+        ("vale8:1", "vale8:1@1"),
+        ("x{1", "netmap:x{1@9"),
+        ("vale0:1{a", "vale0:1{a@2"),
+        ("null:3", "null:3"),
+    ] {
+        assert!(overlap(one, other), "{one} {other}");
+    }
+    for (one, other) in [
+        ("eth0", "eth1"),
+        ("eth0-0", "eth0-1"),
+        ("eth0", "eth0^"),
+        ("eth0-0", "alias^"),
+        ("vale8:1", "vale8:2"),
+        ("vale8:1", "vale8:1{1"),
+        ("x{1", "x}1"),
+        ("x{1", "x{2"),
+        ("eth0", "eth0{1"),
+        ("null:3", "null:4"),
+    ] {
+        assert!(!overlap(one, other), "{one} {other}");
+    }
+}
+
 /// Names as they can be written, canonical or not.
 fn any_name() -> impl Strategy<Value = String> {
     let ifname = "[a-z][a-z0-9._-]{0,10}";
     let rings = prop_oneof![
         Just(String::new()),
         Just("^".to_owned()),
-        Just("*".to_owned()),
         (0..RING_LIMIT).prop_map(|ring| format!("-{ring}")),
     ];
     let scope = prop_oneof![Just(""), Just(NETMAP_SCOPE)];

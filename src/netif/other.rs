@@ -5,7 +5,7 @@
 
 use std::ffi::CString;
 
-use super::{HostInterface, RxVlan, Statistics, no_such_interface};
+use super::{HostInterface, Statistics, no_such_interface};
 use crate::error::{Error, Result};
 
 pub(super) const LIST_COMMAND: &str = "ifconfig -l";
@@ -36,7 +36,6 @@ pub(super) fn read(ifname: &str) -> Result<HostInterface> {
         full_duplex: true,
         speed_mbps: 0,
         driver: String::new(),
-        bus: String::new(),
         numa_node: None,
         n_rx_queues: 1,
         n_tx_queues: 1,
@@ -62,14 +61,6 @@ pub(super) fn set_up(ifname: &str, _up: bool) -> Result<()> {
 
 pub(super) fn set_promisc(ifname: &str, _promisc: bool) -> Result<()> {
     Err(unsupported(ifname, "promiscuous mode"))
-}
-
-pub(super) fn rx_vlan(_ifname: &str) -> Result<RxVlan> {
-    Ok(RxVlan::default())
-}
-
-pub(super) fn set_rx_vlan(ifname: &str, _kinds: u8, _on: bool) -> Result<()> {
-    Err(unsupported(ifname, "VLAN offloads"))
 }
 
 fn unsupported(ifname: &str, what: &str) -> Error {

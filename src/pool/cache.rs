@@ -72,6 +72,7 @@ impl Pool {
                 let mut depot = self.depot.lock();
                 let mut taken = 0;
                 while taken < room.len()
+                    && !depot.is_closed()
                     && let Some(packet) = depot.take()
                 {
                     room[taken].write(packet);

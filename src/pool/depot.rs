@@ -80,6 +80,8 @@ pub struct Depot {
     caches: Vec<Arc<CacheState>>,
     /// A thread wanted more packets than there were, since packets or caches were added last.
     dry: bool,
+    /// No thread gets packets any more, or may keep any.
+    closed: bool,
     /// Open ports.
     pub ports: usize,
     /// Buffers that closed ports brought and that were in flight then.
@@ -152,11 +154,23 @@ impl Depot {
         bufs
     }
 
+    /// From now on packets only come back.
+    pub fn close(&mut self) {
+        self.closed = true;
+        self.set_dry(true);
+    }
+
+    /// Whether packets only come back.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// Step 5: tells all caches what they may keep.
     fn set_dry(&mut self, dry: bool) {
         self.dry = dry;
         let share = self.total / (2 * self.caches.len().max(1));
         let limit = match dry && share < 2 * MAGAZINE {
+            _ if self.closed => 0,
             true => share.min(MAGAZINE - 1),
             false => MAGAZINE,
         };
@@ -231,6 +245,9 @@ impl Depot {
 
     /// Packets for the empty `magazine` of a thread that wants `wanted`, whose limit is `limit`.
     pub(super) fn refill(&mut self, magazine: &mut Magazine, wanted: usize, limit: usize) {
+        if self.closed {
+            return;
+        }
         if limit < MAGAZINE {
             while magazine.0.len() < wanted.min(MAGAZINE)
                 && let Some(packet) = self.take()

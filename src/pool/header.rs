@@ -2,9 +2,12 @@
 //! The header in front of each `struct dp_packet`, and the slabs both live in.
 //!
 //! ```text
-//!   slab:  | header 64 | dp_packet ... | pad | header 64 | dp_packet ... | pad | ...
-//!            ^ 64-aligned                      ^ stride = 64 + dp_packet, rounded up to 64
+//!   slab:  | header 64 | dp_packet ... | pad | own | header 64 | dp_packet ... | pad | own | ...
+//!            ^ 64-aligned                            ^ all parts are rounded up to 64
 //! ```
+//!
+//! `own` is memory that no other process maps, for frames that are copied out of a region that others
+//! write. In regions of this process alone it has no bytes.
 //!
 //! `netmap_free_packet(p)` finds the header at `p - 64`, whatever `struct dp_packet` looks like in
 //! this OVS release. Everything the data path needs of a packet is in this one cache line.
@@ -15,7 +18,7 @@ use std::mem::{align_of, size_of};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
-use super::layout::{Frame, PacketLayout};
+use super::layout::PacketLayout;
 use crate::index::{BufIdx, OwnedBuf};
 
 /// Flag in [`Header::tag`]: handed to OVS. Without it the packet is in the depot, in a magazine, or a
@@ -23,6 +26,8 @@ use crate::index::{BufIdx, OwnedBuf};
 const IN_FLIGHT: u64 = 1;
 /// Flag in [`Header::tag`]: OVS moved the data out of the buffer, into `Header::moved`.
 const MOVED: u64 = 2;
+/// Flag in [`Header::tag`]: OVS has it with its data in the packet's own memory.
+const COPIED: u64 = 4;
 /// Bits of the flags in [`Header::tag`].
 const FLAG_BITS: u32 = 8;
 /// `Header::buf` of a packet that has no buffer: buffer 0 is never valid.
@@ -46,6 +51,11 @@ struct Header {
 
 const HEADER_SIZE: usize = size_of::<Header>();
 const _: () = assert!(HEADER_SIZE == 64 && align_of::<Header>() == 64);
+
+/// Where a packet's own memory is, from its `struct dp_packet` on.
+fn own_ofs(layout: &PacketLayout) -> usize {
+    layout.size.next_multiple_of(HEADER_SIZE)
+}
 
 /// The tag of those packets of a pool that OVS has with their frames in their buffers.
 #[derive(Clone, Copy)]
@@ -78,6 +88,16 @@ impl InFlightTag {
     #[inline]
     pub unsafe fn give(self, packet: Packet) {
         packet.set_tag(self.0);
+    }
+
+    /// [`InFlightTag::give`] of a packet whose frame is in its own memory.
+    ///
+    /// # Safety
+    ///
+    /// It is of the pool that this is the tag of.
+    #[inline]
+    pub unsafe fn give_copied(self, packet: Packet) {
+        packet.set_tag(self.0 | COPIED);
     }
 
     /// [`Packet::from_raw`] of a packet that has it.
@@ -147,17 +167,6 @@ impl Packet {
         OwnedBuf(BufIdx(self.replace_buf(buf.idx().0)))
     }
 
-    /// Where its frame is, if it was ever handed out.
-    ///
-    /// # Safety
-    ///
-    /// `layout` is that of its pool.
-    #[inline]
-    pub unsafe fn frame(&self, layout: &PacketLayout) -> Frame {
-        // SAFETY: the address is that of a packet of `layout`.
-        unsafe { layout.frame_of(self.0.as_ptr().cast()) }
-    }
-
     /// Gives a spare a buffer.
     pub fn put_buf(&mut self, buf: OwnedBuf) {
         let none = self.replace_buf(buf.idx().0);
@@ -169,6 +178,17 @@ impl Packet {
         let buf = self.replace_buf(NO_BUF);
         debug_assert_ne!(buf, NO_BUF);
         OwnedBuf(BufIdx(buf))
+    }
+
+    /// First byte of its own memory.
+    ///
+    /// # Safety
+    ///
+    /// `layout` is that of its pool.
+    #[inline]
+    pub unsafe fn own_memory(&self, layout: &PacketLayout) -> NonNull<u8> {
+        // SAFETY: behind the packet, inside its slab or at the end of it (`Slab::new`).
+        unsafe { self.0.add(own_ofs(layout)) }
     }
 
     #[inline]
@@ -194,13 +214,8 @@ impl Packet {
         if tag & (IN_FLIGHT | MOVED) != IN_FLIGHT {
             return packet.back_from_flight();
         }
-        packet.set_tag(tag & !IN_FLIGHT);
+        packet.set_tag(tag & !(IN_FLIGHT | COPIED));
         Some(packet)
-    }
-
-    /// [`Packet::from_raw`] of a packet that OVS has not seen since it was handed out.
-    pub(crate) fn take_back(self) -> Option<Packet> {
-        self.back_from_flight()
     }
 
     /// [`Packet::from_raw`] where something is unusual.
@@ -212,7 +227,7 @@ impl Packet {
             return None;
         }
         self.free_moved();
-        tag.store(flags & !(IN_FLIGHT | MOVED), Ordering::Relaxed);
+        tag.store(flags & !(IN_FLIGHT | MOVED | COPIED), Ordering::Relaxed);
         Some(self)
     }
 
@@ -270,15 +285,17 @@ unsafe impl Send for Slab {}
 
 #[allow(unsafe_code)]
 impl Slab {
-    /// `count` (> 0) spares of the pool `pool_id`, and the slab that they lie in. The slab must
-    /// outlive them.
+    /// `count` (> 0) spares of the pool `pool_id`, with `own_size` bytes of their own each, and the slab
+    /// that they lie in. The slab must outlive them.
     pub fn new(
         count: usize,
         packet: PacketLayout,
         pool_id: u64,
         pool_slot: usize,
+        own_size: u16,
     ) -> (Slab, Vec<Packet>) {
-        let stride = HEADER_SIZE + packet.size.next_multiple_of(HEADER_SIZE);
+        let own = usize::from(own_size).next_multiple_of(HEADER_SIZE);
+        let stride = HEADER_SIZE + own_ofs(&packet) + own;
         let layout = Layout::from_size_align(stride * count, HEADER_SIZE)
             .expect("packets need less than the address space");
         // SAFETY: `count` and `stride` are not 0.

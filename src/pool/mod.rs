@@ -12,7 +12,6 @@ mod cache;
 mod depot;
 mod header;
 mod layout;
-mod moved;
 mod slice;
 
 use std::ffi::c_void;
@@ -22,13 +21,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::error::{Error, Result};
 use crate::index::OwnedBuf;
 use crate::model_sync::{Mutex, per_run};
-use crate::region::Region;
+use crate::region::{Region, RegionKind};
 pub use cache::{flush as flush_thread, free};
 use depot::Depot;
 use header::Slab;
 pub use header::{InFlightTag, Packet};
 pub use layout::{Frame, PacketLayout};
-pub use moved::OwnMemory;
 pub use slice::PacketSlice;
 
 /// Most regions at a time. A machine has one, plus one for each VALE port that did not join another.
@@ -48,6 +46,8 @@ pub struct Pool {
     slot: usize,
     region: Arc<Region>,
     layout: PacketLayout,
+    /// Bytes of a packet's own memory: as many as of a buffer, in regions that others may map.
+    own_size: u16,
     depot: Arc<Mutex<Depot>>,
 }
 
@@ -87,6 +87,10 @@ impl Pool {
             slot,
             region: Arc::clone(region),
             layout,
+            own_size: match region.backing().kind() {
+                RegionKind::Kernel { .. } => region.frame_room(),
+                RegionKind::Userspace => 0,
+            },
             depot: Arc::default(),
         });
         pool.depot.lock().ports += 1;
@@ -106,6 +110,12 @@ impl Pool {
         self.layout
     }
 
+    /// Bytes of memory that each of its packets has to itself, for frames that are copied.
+    #[inline]
+    pub fn own_size(&self) -> u16 {
+        self.own_size
+    }
+
     /// Its region.
     #[inline]
     pub fn region(&self) -> &Region {
@@ -117,7 +127,8 @@ impl Pool {
         let missing = bufs.len().saturating_sub(self.depot.lock().n_spares());
         // Made before the lock is taken for good. Only the main thread opens and closes ports, and
         // spares change only there, so the number cannot be out of date.
-        let made = (missing > 0).then(|| Slab::new(missing, self.layout, self.id, self.slot));
+        let made = (missing > 0)
+            .then(|| Slab::new(missing, self.layout, self.id, self.slot, self.own_size));
         let mut depot = self.depot.lock();
         if let Some((slab, packets)) = made {
             depot.add_spares(slab, packets);
@@ -134,6 +145,17 @@ impl Pool {
         depot.owed = due - bufs.len();
         depot.ports -= 1;
         bufs
+    }
+
+    /// Has all packets come back: no thread gets one any more, and those that have some give them back
+    /// when they poll next.
+    pub fn close(&self) {
+        self.depot.lock().close();
+    }
+
+    /// The buffers of all packets that are back.
+    pub fn surrender(&self) -> Vec<OwnedBuf> {
+        self.depot.lock().remove(usize::MAX)
     }
 
     /// If the pool is idle, takes it out of the table and gives its buffers back; its memory goes

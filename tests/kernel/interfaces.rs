@@ -43,25 +43,23 @@ fn host_interfaces_in_generic_mode() {
     a.close();
     b.close();
 
-    for (name, pairs) in [
-        ("netmap:nmt0-0", 1),
-        ("netmap:nmt0^", 1),
-        ("netmap:nmt0*", 2),
-    ] {
+    for name in ["netmap:nmt0-0", "netmap:nmt0^"] {
         let port = open(name);
-        assert_eq!(port.opened.rings.len(), pairs, "{name}");
+        assert_eq!(port.opened.rings.len(), 1, "{name}");
         port.close();
     }
 
     // What the host's stack sends to nmt0 comes out of the host ring, and goes to its card.
-    let mut both = open("netmap:nmt0*");
+    let mut card = open("netmap:nmt0");
+    let mut stack = open("netmap:nmt0^");
     let mut peer = open("netmap:nmt1");
     run("ip addr add 10.9.9.1/24 dev nmt0; ping -c1 -W1 10.9.9.2 >/dev/null; true");
-    let (arp, _) = both.recv(1);
+    let (arp, _) = stack.recv(0);
     assert_eq!(arp[12..14], [0x08, 0x06]);
-    both.send(0, &arp);
+    card.send(0, &arp);
     while peer.recv(0).0 != arp {}
-    both.close();
+    stack.close();
+    card.close();
     peer.close();
     run("ip link del nmt0");
     assert_eq!(mapped_and_open(), (0, 0));

@@ -97,7 +97,11 @@ class Rig:
     def flow(self, flow, bridge="br0"):
         self.switch.ofctl("add-flow", bridge, flow)
 
-    def port(self, name, number, netmap_port, *settings, bridge="br0"):
+    def port(self, name, number, netmap_port, *settings, bridge="br0", trusted=True):
+        """Its peers are our own, so that OVS may work on frames where the peers wrote them, unless
+        `trusted` is false."""
+        if trusted:
+            settings = ("options:trusted-peer=true", *settings)
         self.switch.add_port(bridge, name, netmap_port, *settings, number=number)
 
     def refused(self, name, netmap_port, pattern):
@@ -252,7 +256,7 @@ class Rig:
 
     def host(self, number, queues=1, address=None):
         """h1 behind v1, and so on; they leave checksums to their interfaces."""
-        host = Host(f"h{number}", wire=f"v{number}", address=address, queues=queues)
+        host = Host(f"h{number}", wire=f"v{number}", address=address, queues=queues, offloads=True)
         self.hosts.append(host)
         return host
 

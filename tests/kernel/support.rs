@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use netmap_sys::netmap::{NS_BUF_CHANGED, NS_MOREFRAG};
 use ovs_netmap::test_utils::engine::{HEADROOM, OpenRequest, Opened, SyncedRing, kernel};
-use ovs_netmap::test_utils::index::{BufIdx, OwnedBuf, Owner};
+use ovs_netmap::test_utils::index::{BufIdx, OwnedBuf};
 use ovs_netmap::test_utils::name::PortName;
 use ovs_netmap::test_utils::region::Region;
 use ovs_netmap::test_utils::ring::Slot;
@@ -65,7 +65,7 @@ impl Port {
 
     pub fn mem_id(&self) -> u16 {
         let status = self.opened.port.status();
-        let (_, id) = status.iter().find(|(k, _)| *k == "region").unwrap();
+        let (_, id) = status.iter().find(|(k, _)| *k == "mem_id").unwrap();
         id.parse().unwrap()
     }
 
@@ -90,9 +90,11 @@ impl Port {
         }
         let mut batch = tx.ring.batch().unwrap();
         let slot = batch.slot(0);
-        let theirs = region.claim(BufIdx(slot.buf_idx), Owner::OUTSIDE).unwrap();
+        let theirs = region
+            .claim(BufIdx(slot.buf_idx), batch.ring().owner())
+            .unwrap();
         let full = Slot {
-            buf_idx: region.release(ours, Owner::OUTSIDE).0,
+            buf_idx: region.release(ours, batch.ring().owner()).0,
             len: frame.len() as u16,
             flags: NS_BUF_CHANGED,
             ptr: batch.ring().with_offset(slot.ptr, offset),
@@ -133,11 +135,13 @@ impl Port {
         let mut batch = rx.ring.batch().unwrap();
         let slot = batch.slot(0);
         let offset = batch.ring().offset_of(&slot);
-        let theirs = region.claim(BufIdx(slot.buf_idx), Owner::OUTSIDE).unwrap();
+        let theirs = region
+            .claim(BufIdx(slot.buf_idx), batch.ring().owner())
+            .unwrap();
         let bytes = copy_of(&region, theirs.idx(), offset as u32, slot.len.into());
         let ours = self.spare.pop().unwrap();
         let empty = Slot {
-            buf_idx: region.release(ours, Owner::OUTSIDE).0,
+            buf_idx: region.release(ours, batch.ring().owner()).0,
             len: 0,
             flags: NS_BUF_CHANGED,
             ptr: slot.ptr,

@@ -39,6 +39,21 @@ def test_veth_ping(rig):
     rig.balanced()
 
 
+def test_rings_are_one_port_s(rig):
+    """The same ring by another name, or with another one, is refused."""
+    rig.pair()
+    rig.bridge()
+    rig.port("p1", 1, "netmap:v1")
+    for name in ("netmap:v1-0", "v1@1", "netmap:v1@1"):
+        rig.refused("p2", name, "open as interface p1; delete p1 first")
+    rig.refused("p2", "netmap:v1*", "as two ports")
+    rig.port("stack", 3, "netmap:v1^")
+    rig.refused("p2", "netmap:v1^@1", "open as interface stack")
+    rig.port("p4", 4, "vale8:1")
+    rig.refused("p2", "vale8:1@1", "open as interface p4")
+    rig.balanced()
+
+
 def test_host_rings(rig):
     """The host's own stack behind the switch: its packets come out of the host ring."""
     rig.pair()

@@ -28,6 +28,21 @@ def test_vale_two_switches(rig):
     rig.balanced()
 
 
+def test_vale_copies_what_others_may_write(rig):
+    """By default a frame is copied when it comes, since its sender may still have it."""
+    rig.bridge()
+    rig.port("p1", 1, "vale0:1", trusted=False)
+    rig.port("p2", 2, "vale1:1", trusted=False)
+    same("rx-copy of p1", rig.status("p1", "rx-copy"), "yes")
+    rig.flow("in_port=1,actions=output:2")
+    rig.relay(3000)
+    same("zero_copy of p2", rig.queue("p2", "txq", "zero_copy"), 0)
+    same("copied of p2", rig.queue("p2", "txq", "copied"), 3000)
+    rig.flow("in_port=1,actions=mod_vlan_vid:100,output:2")
+    rig.carry("vale0:2", "vale1:2", 300, FRAME, TAGGED)
+    rig.balanced()
+
+
 def test_vale_two_regions(rig):
     """Region 1 is another one than that of a VALE port."""
     rig.bridge()

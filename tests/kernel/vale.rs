@@ -39,6 +39,26 @@ fn vale_ports_of_two_switches_share_a_region() {
     assert_eq!(mapped_and_open(), (0, 0));
 }
 
+/// netmap would deal the frames out between two that have the same rings.
+#[test]
+#[ignore = "needs netmap's kernel module: make check-kernel"]
+fn rings_are_one_process_s_alone() {
+    let Some(_module) = module() else { return };
+    for name in ["vale0:1", "netmap:x{1"] {
+        let port = open(name);
+        let status = port.opened.port.status();
+        assert!(status.contains(&("exclusive", "yes".into())), "{status:?}");
+        let error = try_open(name, 1, 64).err().unwrap();
+        assert_eq!(error.errno(), libc::EBUSY, "{error}");
+        assert!(
+            error.to_string().contains("another process has its rings"),
+            "{error}"
+        );
+        port.close();
+    }
+    assert_eq!(mapped_and_open(), (0, 0));
+}
+
 #[test]
 #[ignore = "needs netmap's kernel module: make check-kernel"]
 fn vale_offsets_do_not_climb() {

@@ -35,7 +35,7 @@ class Host:
     checksums and VLAN tags to its interface, as hosts do.
     """
 
-    def __init__(self, name, *, wire, address=None, mac=None, queues=1, mtu=None, offloads=True):
+    def __init__(self, name, *, wire, address=None, mac=None, queues=1, mtu=None, offloads=False):
         self.name = name
         self.wire = wire
         self.address = address

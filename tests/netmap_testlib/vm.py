@@ -103,6 +103,10 @@ class Vm:
                 env=self.environment(),
             ) as process,
         ):
-            for line in process.stdout:
-                file.write(line)
-                print(line.decode(errors="replace"), end="", flush=True)
+            try:
+                for line in process.stdout:
+                    file.write(line)
+                    print(line.decode(errors="replace"), end="", flush=True)
+            finally:
+                # Not only after the last line: this program may be told to end.
+                process.terminate()

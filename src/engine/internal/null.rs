@@ -63,6 +63,7 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Opened> {
         });
     }
     Ok(Opened {
+        others_write: false,
         region: Arc::clone(region),
         rings: pairs,
         extra: buffers.extra(request.extra_bufs),

@@ -21,18 +21,26 @@ pub const HOW_TO_GET: &str = "netmap's kernel module is not part of Linux: build
                               https://github.com/luigirizzo/netmap and load it with \
                               \"modprobe netmap\"";
 
+/// What to do if the module is there, but this process cannot open it.
+pub fn no_access(e: &io::Error) -> Option<String> {
+    let path = device::PATH;
+    match e.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) => Some(format!(
+            "{path} is there, but the process lacks the permission to read and write it"
+        )),
+        Some(libc::EMFILE | libc::ENFILE) => Some(format!(
+            "{path} cannot be opened, as the process has too many open files: raise its limit"
+        )),
+        _ => None,
+    }
+}
+
 /// `/dev/netmap` does not open.
 pub fn no_device(name: &PortName, e: &io::Error) -> Error {
     let path = device::PATH;
-    let hint = match e.raw_os_error() {
-        Some(libc::EACCES | libc::EPERM) => {
-            "the process needs permission to read and write that file".to_owned()
-        }
-        Some(libc::EMFILE | libc::ENFILE) => {
-            "the process has too many open files; raise its limit".to_owned()
-        }
-        _ => format!("{HOW_TO_GET}; or set other_config:netmap-engine to auto or userspace"),
-    };
+    let hint = no_access(e).unwrap_or_else(|| {
+        format!("{HOW_TO_GET}; or set other_config:netmap-engine to auto or userspace")
+    });
     with_hint(
         format!("{name}: engine kernel cannot open {path}"),
         e,
@@ -58,8 +66,9 @@ pub fn refused(device: &Device, name: &PortName, e: &io::Error) -> Error {
     let errno = e.raw_os_error().unwrap_or(libc::EIO);
     let hint = match errno {
         libc::ENXIO | libc::ENODEV => missing(name),
-        libc::EBUSY => "it is in use: attached to a VALE switch, bound exclusively by another \
-                        process, or member of a bond or bridge"
+        libc::EBUSY => "it is in use: another process has its rings (each would get some of the \
+                        frames), it is attached to a VALE switch, or member of a bond or bridge; \
+                        end that use first"
             .to_owned(),
         libc::ENOMEM => {
             "its region has no room for another port's rings and buffers; raise netmap's if_num, \
@@ -143,7 +152,7 @@ fn invalid(device: &Device, name: &PortName) -> String {
         }
         PortKind::Hardware {
             ifname,
-            rings: Rings::Host | Rings::AllAndHost,
+            rings: Rings::Host,
         } if device.ask(NETMAP_API, ifname, &mut info).is_ok() && info.nr_host_rx_rings == 0 => {
             return format!("{ifname} has no host rings");
         }

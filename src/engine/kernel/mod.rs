@@ -13,6 +13,9 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
 
 use self::device::Device;
 use self::netmap_if::NetmapIf;
@@ -21,13 +24,15 @@ use super::{EnginePort, Held, OpenRequest, Opened};
 #[cfg(feature = "test-utils")]
 use crate::abi::{NR_REG_NULL, nmreq_register};
 use crate::error::{Error, Result};
-use crate::index::OwnedBuf;
+use crate::index::{BufIdx, OwnedBuf, Owner};
+use crate::ring::Ring;
 
 mod device;
 mod diagnose;
 mod netmap_if;
 mod region;
 mod register;
+mod repair;
 mod sync;
 
 /// Extra buffers below which a port cannot receive a burst (`NETDEV_MAX_BURST` of OVS).
@@ -38,9 +43,12 @@ pub fn available() -> bool {
     Device::open().is_ok()
 }
 
-/// How to get the module, as a clause for messages.
-pub fn how_to_get() -> &'static str {
-    diagnose::HOW_TO_GET
+/// How to get the module, or to be allowed to use the one that is there, as a clause for messages.
+pub fn how_to_get() -> String {
+    match Device::open() {
+        Err(e) => diagnose::no_access(&e).unwrap_or_else(|| diagnose::HOW_TO_GET.into()),
+        Ok(_) => diagnose::HOW_TO_GET.into(),
+    }
 }
 
 /// How many buffers of a region are free, by taking all of them for a moment.
@@ -133,8 +141,11 @@ struct KernelPort {
     _device: Arc<Device>,
     netmap_if: NetmapIf,
     host_interface: Option<String>,
-    several_slots: bool,
     status: Vec<(&'static str, String)>,
+    /// Second handles on its rings.
+    rings: Mutex<Vec<Ring>>,
+    /// Slots that named buffers which were not the ring's, and have buffers again.
+    repaired: Arc<AtomicU64>,
 }
 
 impl EnginePort for KernelPort {
@@ -150,13 +161,25 @@ impl EnginePort for KernelPort {
         self.host_interface.as_deref()
     }
 
-    fn takes_several_slots(&self) -> bool {
-        self.several_slots
-    }
-
     fn drops(&self) -> Vec<(&'static str, u64)> {
         // The module counts none that it would tell.
         Vec::new()
+    }
+
+    fn events(&self) -> Vec<(&'static str, u64)> {
+        vec![("repaired_slots", self.repaired.load(Ordering::Relaxed))]
+    }
+
+    fn walk_rings(&self, visit: &mut dyn FnMut(BufIdx, Owner)) {
+        for ring in &*self.rings.lock() {
+            for pos in 0..ring.num_slots() {
+                visit(BufIdx(ring.slot(pos).buf_idx), ring.owner());
+            }
+        }
+    }
+
+    fn surrender(&self, extra: Vec<OwnedBuf>) {
+        self.netmap_if.give_extra(extra);
     }
 
     fn close(self: Box<Self>, extra: Vec<OwnedBuf>) -> Option<Held> {

@@ -21,11 +21,14 @@ use parking_lot::Mutex;
 use super::device::Device;
 use crate::abi::{NETMAP_API, NR_REG_NULL, netmap_if, nmreq_pools_info, nmreq_register};
 use crate::error::{Error, Result};
-use crate::index::{BufIdx, OwnedBuf};
+use crate::index::{BufIdx, OwnedBuf, Owner};
 use crate::region::{Backing, Region, RegionKind};
 
 /// Name of the anchors in the module's messages; `null:` goes in front of it there.
 const ANCHOR: &str = "ovs-netmap";
+
+/// The region that each process gets which opens a hardware port.
+pub const GLOBAL: u16 = 1;
 
 /// All regions that still have a user.
 static REGIONS: Mutex<Vec<Known>> = Mutex::new(Vec::new());
@@ -51,6 +54,8 @@ pub struct Mapping {
     pub(super) pools: nmreq_pools_info,
     /// The anchor's `netmap_if`, and the buffers that hang on it already.
     leftovers: Mutex<Leftovers>,
+    /// Numbers for rings, to mark their buffers with.
+    pub(super) free_owners: Mutex<Vec<u16>>,
     /// Closed after the mapping is gone; the module takes the leftovers then.
     anchor: Device,
 }
@@ -166,6 +171,7 @@ impl Mapping {
                 nifp: register.nr_offset as usize,
                 head: 0,
             }),
+            free_owners: Mutex::new(ring_owners()),
             anchor,
         };
         match mapping.u32_at(register.nr_offset as usize, size_of::<netmap_if>()) {
@@ -183,6 +189,7 @@ impl Mapping {
             len,
             pools,
             leftovers: Mutex::new(Leftovers { nifp: 0, head: 0 }),
+            free_owners: Mutex::new(ring_owners()),
             anchor: Device::of_dev_null(),
         }
     }
@@ -236,6 +243,11 @@ impl Mapping {
     pub(super) fn bufs_head(&self, nifp: usize) -> Option<&AtomicU32> {
         self.u32_at(nifp.checked_add(offset_of!(netmap_if, ni_bufs_head))?, 0)
     }
+}
+
+/// All numbers that a ring may have.
+fn ring_owners() -> Vec<u16> {
+    (Owner::FIRST_PORT..Owner::NOBODY.0).rev().collect()
 }
 
 impl Drop for Mapping {

@@ -37,7 +37,6 @@ fn a_port_asks_for_what_its_name_says() {
     assert_eq!(ask("netmap:lo").unwrap(), ("lo".into(), all, 0, true));
     assert_eq!(ask("netmap:lo-2").unwrap().1, (NR_REG_ONE_NIC, 2));
     assert_eq!(ask("netmap:lo^").unwrap().1, (NR_REG_SW, 0));
-    assert_eq!(ask("netmap:lo*").unwrap().1, (NR_REG_NIC_SW, 0));
     let missing = ask("netmap:no-such-if").unwrap_err();
     assert_eq!(missing.errno(), libc::ENODEV);
     assert!(
