@@ -47,16 +47,7 @@ fn layout() -> PacketLayout {
 }
 
 fn open(name: &str) -> Result<Port, Box<dyn Error>> {
-    let port = Port::open(&PortConfig {
-        name,
-        ovs_name: name,
-        n_rxq: 1,
-        n_txq: 1,
-        rxsync_interval_us: None,
-        null_source: None,
-        trusted_peer: false,
-        packet: layout(),
-    })?;
+    let port = Port::open(&PortConfig::new(name, layout()))?;
     // This thread polls the port: it gets a cache of packets.
     // SAFETY: there is no other thread.
     unsafe { port.rxqs()[0].assume_unshared(|queue| queue.attach_thread()) };

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Configuration of the whole process: the keys in `other_config` of table `Open_vSwitch`.
+//! Configuration: of the whole process, which is the keys in `other_config` of table `Open_vSwitch`, and
+//! of one port.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
+
+mod port;
+
+pub use port::PortConfig;
 
 /// Enables the port type.
 pub const KEY_INIT: &str = "netmap-init";

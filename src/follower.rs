@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::config::PortConfig;
 use crate::engine::Held;
 use crate::error::{Error, Result};
 use crate::link::{Actions, Event, Failure, Machine, Opened, Seen, State};
 use crate::name::{PortKind, PortName};
 use crate::netif::{self, HostInterface};
-use crate::port::{Port, PortConfig, PortState};
+use crate::port::{Port, PortState};
 
 /// Between two looks at an interface that nothing was heard of. Not all that changes is announced:
 /// queues of a tap device, for one.

@@ -56,11 +56,11 @@ mod throttle;
 mod tx;
 
 pub use burst::TxBurst;
-pub use config::{Config, EngineChoice, set as set_config};
+pub use config::{Config, EngineChoice, PortConfig, set as set_config};
 pub use error::{Error, Result};
 pub use exclusive::Exclusive;
 pub use link::Link;
 pub use pool::{Frame, PacketLayout, flush_thread, free_raw as free_packet};
-pub use port::{Port, PortConfig, PortState, Stats};
+pub use port::{Port, PortState, Stats};
 pub use rx::RxQueue;
 pub use tx::{Sent, TxQueue};

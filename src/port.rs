@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::clock;
-use crate::config;
+use crate::config::{self, PortConfig};
 use crate::counters::{RxCounters, TxCounters};
 use crate::engine::{self, EnginePort, Held, OpenRequest, Opened, RingPair, SyncedRing};
 use crate::error::{Error, Result};
@@ -18,7 +18,7 @@ use crate::index::{BufIdx, Owner};
 use crate::link::{Link, PortLink};
 use crate::name::PortName;
 use crate::netif::{self, HostInterface};
-use crate::pool::{self, PacketLayout, Pool};
+use crate::pool::{self, Pool};
 use crate::rx::RxQueue;
 use crate::throttle::Interval;
 use crate::tx::TxQueue;
@@ -60,27 +60,6 @@ pub struct Stats {
     pub rx_missed_errors: u64,
     /// Collisions: the same.
     pub collisions: u64,
-}
-
-/// What a port is opened with.
-#[derive(Debug, Clone)]
-pub struct PortConfig<'a> {
-    /// The netmap port.
-    pub name: &'a str,
-    /// The interface in OVS, for messages.
-    pub ovs_name: &'a str,
-    /// Receive queues; 0 for the default of one.
-    pub n_rxq: u32,
-    /// Transmit queues wanted; 0 for one. There are at most as many as rings.
-    pub n_txq: u32,
-    /// Microseconds between syncs of an idle ring; `None` for the global value.
-    pub rxsync_interval_us: Option<u64>,
-    /// What a null port delivers.
-    pub null_source: Option<&'a str>,
-    /// Whether OVS may work on frames where others may write them.
-    pub trusted_peer: bool,
-    /// How packets are made.
-    pub packet: PacketLayout,
 }
 
 /// An open port.
@@ -189,19 +168,13 @@ impl Port {
         }
         let interval = Interval::new(0);
         set_interval(&interval, wanted.rxsync_interval_us)?;
-        let config = config::current();
-        let n_rxq = wanted.n_rxq.max(1);
-        let opened = engine::open(
-            config.engine,
-            &OpenRequest {
-                name: &name,
-                rings: n_rxq,
-                extra_bufs: config.extra_bufs,
-                region_bufs: config.region_bufs,
-                buf_size: config.buf_size,
-                null_source: wanted.null_source,
-            },
-        )?;
+        let request = OpenRequest {
+            name: &name,
+            port: wanted.clone(),
+            process: config::current(),
+        };
+        let opened = engine::open(&request)?;
+        let n_rxq = request.rings();
         let available = opened.rings.iter().filter(|pair| pair.rx.is_some()).count();
         if n_rxq as usize > available {
             close(opened.port, opened.extra, opened.rings);

@@ -168,12 +168,10 @@ fn a_port_is_open_once() {
 fn the_largest_buffers() {
     let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
     let name = "null:7".parse().unwrap();
-    let request = OpenRequest {
-        region_bufs: 256,
-        buf_size: 65536,
-        ..OpenRequest::small(&name)
-    };
-    let mut opened = engine::open(config::EngineChoice::Userspace, &request).unwrap();
+    let mut request = OpenRequest::small(&name);
+    request.process.region_bufs = 256;
+    request.process.buf_size = 65536;
+    let mut opened = engine::open(&request).unwrap();
     let pool = pool::Pool::of(&opened.region, fake_ovs::layout()).unwrap();
     let brought = opened.extra.len();
     pool.port_opened(std::mem::take(&mut opened.extra));
@@ -272,11 +270,10 @@ fn frames_over_several_slots() {
     let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
     let open = |text: &str| {
         let name = text.parse().unwrap();
-        let request = OpenRequest {
-            region_bufs: 8192,
-            ..OpenRequest::small(&name)
-        };
-        engine::open(config::EngineChoice::Userspace, &request).unwrap()
+        let mut request = OpenRequest::small(&name);
+        request.process.region_bufs = 8192;
+        request.process.engine = EngineChoice::Userspace;
+        engine::open(&request).unwrap()
     };
     let (mut from, mut to) = (open("netmap:f{1"), open("netmap:f}1"));
     let region = Arc::clone(&from.region);
@@ -395,12 +392,11 @@ fn a_region_that_stays_gets_its_buffers_back() {
     world.step(&Op::Open(3));
     world.step(&recv(3, 8));
     let name = NAMES[4].parse().unwrap();
-    let request = OpenRequest {
-        extra_bufs: 96,
-        region_bufs: 8192,
-        ..OpenRequest::small(&name)
-    };
-    let opened = engine::open(EngineChoice::Userspace, &request).unwrap();
+    let mut request = OpenRequest::small(&name);
+    request.process.extra_bufs = 96;
+    request.process.region_bufs = 8192;
+    request.process.engine = EngineChoice::Userspace;
+    let opened = engine::open(&request).unwrap();
     world.close(3);
     world.take(usize::MAX).free();
     assert!(pool::pools().is_empty(), "{}", show());

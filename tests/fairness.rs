@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
-use ovs_netmap::test_utils::config::{self, Config};
+use ovs_netmap::test_utils::config::{self, Config, PortConfig};
 use ovs_netmap::test_utils::fake_ovs;
 use ovs_netmap::test_utils::pool;
-use ovs_netmap::test_utils::port::{Port, PortConfig, surrender};
+use ovs_netmap::test_utils::port::{Port, surrender};
 use ovs_netmap::test_utils::show::show;
 
 /// The configuration is the process's.
@@ -25,14 +25,9 @@ fn open(name: &str, n_rxq: u32, extra_bufs: u32) -> Port {
         ..Config::DEFAULT
     });
     Port::open(&PortConfig {
-        name,
-        ovs_name: name,
         n_rxq,
-        n_txq: 1,
         rxsync_interval_us: Some(0),
-        null_source: None,
-        trusted_peer: false,
-        packet: fake_ovs::layout(),
+        ..PortConfig::new(name, fake_ovs::layout())
     })
     .unwrap_or_else(|e| panic!("{e}"))
 }

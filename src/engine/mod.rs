@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{self, EngineChoice};
+use crate::config::{self, Config, EngineChoice, PortConfig};
 use crate::error::{Error, Result};
 use crate::index::{BufIdx, OwnedBuf, Owner};
 use crate::name::{PortKind, PortName};
@@ -89,30 +89,37 @@ pub fn too_many_queues(n_rxq: u32, available: usize, name: &PortName) -> Error {
 /// What a port is to be opened with.
 #[derive(Debug, Clone)]
 pub struct OpenRequest<'a> {
+    /// [`PortConfig::name`], parsed.
     pub name: &'a PortName,
+    /// The port's own options.
+    pub port: PortConfig<'a>,
+    /// What holds for all ports: the extra buffers, each of which becomes a packet, and a new region's
+    /// size.
+    pub process: Config,
+}
+
+impl OpenRequest<'_> {
     /// Ring pairs wanted where the engine can choose their number (pipes, null ports).
-    pub rings: u32,
-    /// Extra buffers wanted: each becomes a packet.
-    pub extra_bufs: u32,
-    /// Buffers of a new user-space region.
-    pub region_bufs: u32,
-    /// Bytes of a buffer of a new user-space region.
-    pub buf_size: u32,
-    /// `options:null-source`: what a null port delivers.
-    pub null_source: Option<&'a str>,
+    pub fn rings(&self) -> u32 {
+        self.port.n_rxq.max(1)
+    }
 }
 
 #[cfg(any(test, feature = "test-utils"))]
 impl<'a> OpenRequest<'a> {
     /// One ring pair and 64 extra buffers, in a region of 4096 buffers.
     pub fn small(name: &'a PortName) -> OpenRequest<'a> {
+        use crate::pool::{Frame, PacketLayout};
+
+        let layout = PacketLayout::new(size_of::<Frame>() + 8, 0, size_of::<Frame>(), 1, |_| {});
         OpenRequest {
             name,
-            rings: 1,
-            extra_bufs: 64,
-            region_bufs: 4096,
-            buf_size: 2048,
-            null_source: None,
+            port: PortConfig::new("", layout.expect("both fields are inside")),
+            process: Config {
+                extra_bufs: 64,
+                region_bufs: 4096,
+                ..Config::DEFAULT
+            },
         }
     }
 }
@@ -230,13 +237,13 @@ pub trait EnginePort: Send + Sync {
     fn close(self: Box<Self>, extra: Vec<OwnedBuf>) -> Option<Held>;
 }
 
-/// Opens `request.name` with the engine that `choice` and the name ask for.
-pub fn open(choice: EngineChoice, request: &OpenRequest<'_>) -> Result<Opened> {
+/// Opens the port with the engine that its name and the configuration ask for.
+pub fn open(request: &OpenRequest<'_>) -> Result<Opened> {
     if let PortKind::Null { .. } = request.name.kind() {
         // A source and sink of this library's own: the same with every engine.
         return internal::open(request);
     }
-    match choice {
+    match request.process.engine {
         EngineChoice::Kernel => kernel::open(request),
         EngineChoice::Userspace => open_userspace(request),
         EngineChoice::Auto if kernel::available() => kernel::open(request),

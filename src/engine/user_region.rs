@@ -159,27 +159,30 @@ impl UserRegion {
             let (Some(region), Some(mapping)) = (region.upgrade(), mapping.upgrade()) else {
                 continue;
             };
-            let fits = region.buf_size() == request.buf_size
+            let fits = region.buf_size() == request.process.buf_size
                 && mapping.free.lock().len() >= needed as usize;
             let found = UserRegion { region, mapping };
             if fits && usable(&found) {
                 return Ok(found);
             }
         }
-        let most = request.region_bufs.saturating_sub(BufIdx::FIRST_VALID);
+        let most = request
+            .process
+            .region_bufs
+            .saturating_sub(BufIdx::FIRST_VALID);
         if needed > most {
             return Err(Error::new(
                 libc::ENOMEM,
                 format!(
                     "{}: its rings and extra buffers need {needed} buffers, but a region has {}; \
                      raise other_config:netmap-region-bufs or lower netmap-nextrabufs",
-                    request.name, request.region_bufs
+                    request.name, request.process.region_bufs
                 ),
             ));
         }
-        memory_left::check(request.region_bufs as u64 * request.buf_size as u64)
+        memory_left::check(request.process.region_bufs as u64 * request.process.buf_size as u64)
             .map_err(|e| e.context(request.name))?;
-        let made = UserRegion::map(request.region_bufs, request.buf_size)?;
+        let made = UserRegion::map(request.process.region_bufs, request.process.buf_size)?;
         regions.push((Arc::downgrade(&made.region), Arc::downgrade(&made.mapping)));
         Ok(made)
     }

@@ -6,9 +6,10 @@ use std::ffi::{c_char, c_int};
 use super::guard::{bug, guard, status, with_port};
 use super::host::attached;
 use super::text::{put_error, text};
+use crate::config::PortConfig;
 use crate::error::{Error, Result};
 use crate::follower::Follower;
-use crate::port::{Port, PortConfig};
+use crate::port::Port;
 
 /// What a port is opened with.
 #[repr(C)]

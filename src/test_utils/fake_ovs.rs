@@ -137,15 +137,12 @@ impl Parts {
     /// takes frames from multiples of `alignment`; a null port delivers UDP frames of 3 flows.
     pub fn open(name: &str, extra_bufs: u32, region_bufs: u32, alignment: u32) -> Parts {
         let name: PortName = name.parse().expect("a name");
-        let request = OpenRequest {
-            name: &name,
-            rings: 1,
-            extra_bufs,
-            region_bufs,
-            buf_size: 2048,
-            null_source: Some("udp:3"),
-        };
-        let opened = engine::open(EngineChoice::Userspace, &request);
+        let mut request = OpenRequest::small(&name);
+        request.port.null_source = Some("udp:3");
+        request.process.extra_bufs = extra_bufs;
+        request.process.region_bufs = region_bufs;
+        request.process.engine = EngineChoice::Userspace;
+        let opened = engine::open(&request);
         let mut opened = opened.unwrap_or_else(|error| panic!("{error}"));
         let pool = Pool::of(&opened.region, layout()).expect("a free place");
         let brought = opened.extra.len();

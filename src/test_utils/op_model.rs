@@ -9,10 +9,11 @@ use std::collections::HashSet;
 use std::ffi::c_void;
 
 use super::fake_ovs::{self, OvsPacket};
+use crate::config::PortConfig;
 use crate::error::Result;
 use crate::index::BufIdx;
 use crate::pool::{self, Frame, Packet};
-use crate::port::{Port, PortConfig};
+use crate::port::Port;
 use crate::ring::{Ring, SLOTS_OFFSET};
 use crate::show::show;
 
@@ -326,14 +327,9 @@ impl World {
 /// Opens a port with one queue each way, which syncs as often as it is polled.
 pub fn open(name: &str, null_source: Option<&str>) -> Result<Port> {
     Port::open(&PortConfig {
-        name,
-        ovs_name: name,
-        n_rxq: 1,
-        n_txq: 1,
         rxsync_interval_us: Some(0),
         null_source,
-        trusted_peer: false,
-        packet: fake_ovs::layout(),
+        ..PortConfig::new(name, fake_ovs::layout())
     })
 }
 

@@ -45,11 +45,10 @@ pub fn try_open(
     extra_bufs: u32,
 ) -> ovs_netmap::test_utils::error::Result<Port> {
     let name = PortName::parse(name).unwrap();
-    let mut opened = kernel::open(&OpenRequest {
-        rings,
-        extra_bufs,
-        ..OpenRequest::small(&name)
-    })?;
+    let mut request = OpenRequest::small(&name);
+    request.port.n_rxq = rings;
+    request.process.extra_bufs = extra_bufs;
+    let mut opened = kernel::open(&request)?;
     let spare = std::mem::take(&mut opened.extra);
     Ok(Port { opened, spare })
 }

@@ -31,11 +31,11 @@ const FRAME: usize = 64;
 /// few sets of a cache; frames start at one of this many lines instead.
 const COLOURS: u32 = 16;
 
-/// Opens a null port with `request.rings` ring pairs.
+/// Opens a null port with `request.rings()` ring pairs.
 pub fn open(request: &OpenRequest<'_>) -> Result<Opened> {
     let frames = Arc::new(frames(request)?);
-    let rings = request.rings.max(1);
-    let needed = rings * 2 * SLOTS + request.extra_bufs;
+    let rings = request.rings();
+    let needed = rings * 2 * SLOTS + request.process.extra_bufs;
     let user_region = UserRegion::get(request, needed, |_| true)?;
     let buffers = user_region.port()?;
     let region = user_region.region();
@@ -66,7 +66,7 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Opened> {
         others_write: false,
         region: Arc::clone(region),
         rings: pairs,
-        extra: buffers.extra(request.extra_bufs),
+        extra: buffers.extra(request.process.extra_bufs),
         port: Box::new(NullPort { buffers, up }),
     })
 }
@@ -76,7 +76,7 @@ type Frames = Vec<[u8; FRAME]>;
 
 /// What `options:null-source` asks for.
 fn frames(request: &OpenRequest<'_>) -> Result<Frames> {
-    let text = request.null_source.unwrap_or("zero");
+    let text = request.port.null_source.unwrap_or("zero");
     if text == "zero" {
         return Ok(Vec::new());
     }

@@ -206,16 +206,16 @@ pub fn open(request: &OpenRequest<'_>, key: &str, role: PipeRole) -> Result<Open
         others_write: false,
         region: Arc::clone(pipe.buffers.user_region().region()),
         rings: rings.collect(),
-        extra: pipe.buffers.extra(request.extra_bufs),
+        extra: pipe.buffers.extra(request.process.extra_bufs),
         port: Box::new(PipeEnd { pipe, end }),
     })
 }
 
 impl Pipe {
     fn new(request: &OpenRequest<'_>) -> Result<Pipe> {
-        let rings = request.rings.max(1);
+        let rings = request.rings();
         // The other end brings extra buffers too.
-        let needed = rings * 4 * SLOTS + 2 * request.extra_bufs;
+        let needed = rings * 4 * SLOTS + 2 * request.process.extra_bufs;
         let buffers = UserRegion::get(request, needed, |_| true)?.port()?;
         let wire = |i: u32| -> Result<Arc<Mutex<Wire>>> {
             let tx = buffers.ring(SLOTS, i as u16, Direction::Tx, HEADROOM)?;

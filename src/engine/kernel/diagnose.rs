@@ -56,7 +56,7 @@ pub fn few_bufs(request: &OpenRequest<'_>, given: u32) -> Error {
             "{}: the module gave {given} of the {} extra buffers asked for, and a port needs \
              {LEAST_EXTRA}; raise netmap's buf_num (priv_buf_num for a VALE port's own region) or \
              close other netmap ports",
-            request.name, request.extra_bufs
+            request.name, request.process.extra_bufs
         ),
     )
 }

@@ -78,7 +78,7 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Opened> {
     };
     let (mut failure, mut most) = (None, None);
     for mem_id in regions {
-        match register.open_in(mem_id, request.extra_bufs) {
+        match register.open_in(mem_id, request.process.extra_bufs) {
             Ok(opened) => return Ok(opened),
             Err(Refusal::Few(given)) => {
                 // The first of equals, which is the one to share.
@@ -103,7 +103,7 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Opened> {
                  in OVS; raise netmap's buf_num, or lower other_config:netmap-nextrabufs",
                 request.name,
                 opened.extra.len(),
-                request.extra_bufs
+                request.process.extra_bufs
             );
             Ok(opened)
         }

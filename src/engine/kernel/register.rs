@@ -115,11 +115,11 @@ impl<'a> PortRequest<'a> {
             netmap_name: request.name.netmap_name(),
             mode,
             rings: if choosable {
-                request.rings.clamp(1, u16::MAX.into()) as u16
+                request.rings().min(u16::MAX.into()) as u16
             } else {
                 0
             },
-            extra_bufs: request.extra_bufs,
+            extra_bufs: request.process.extra_bufs,
             headroom,
             maybe_vale,
         })

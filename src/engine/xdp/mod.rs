@@ -96,7 +96,7 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Opened> {
     let (ifname, rings) = check_name(request)?;
     let before = HostInterface::read(ifname)?;
     check_ethernet(&before)?;
-    check_mtu(&before, request.buf_size)?;
+    check_mtu(&before, request.process.buf_size)?;
     check_rings(request, &before, rings)?;
     open_interface(request, ifname, &before, rings).map_err(|error| {
         // An interface that leaves meanwhile makes calls fail with all kinds of errors.
@@ -126,7 +126,10 @@ fn open_interface(
     rings: Rings,
 ) -> Result<Opened> {
     // What there is no memory for is refused before anything happens to the interface.
-    let region = region(request, &queues(before, rings, request.region_bufs)?)?;
+    let region = region(
+        request,
+        &queues(before, rings, request.process.region_bufs)?,
+    )?;
 
     let redirect = redirect(before, rings)?;
     // Some drivers change their queues for an XDP program.
@@ -134,7 +137,7 @@ fn open_interface(
     if interface.ifindex != before.ifindex {
         return Err(replaced(request));
     }
-    let queues = queues(&interface, rings, request.region_bufs)?;
+    let queues = queues(&interface, rings, request.process.region_bufs)?;
     let region = match (before.n_rx_queues, before.n_tx_queues) {
         same if same == (interface.n_rx_queues, interface.n_tx_queues) => region,
         _ => self::region(request, &queues)?,
@@ -146,7 +149,7 @@ fn open_interface(
         let bound = binder.bind(queue)?;
         pairs.push(port.add(queue, bound)?);
     }
-    let extra = port.extra(request.extra_bufs);
+    let extra = port.extra(request.process.extra_bufs);
     log::info!("{}: opened {}", request.name, port.summary());
     Ok(Opened {
         others_write: false,
@@ -163,7 +166,7 @@ fn region(request: &OpenRequest<'_>, queues: &[Queue]) -> Result<UserRegion> {
     let slots = queues.iter().flat_map(|q| [q.rx_slots, q.tx_slots]);
     let needed = slots
         .flatten()
-        .fold(request.extra_bufs, u32::saturating_add);
+        .fold(request.process.extra_bufs, u32::saturating_add);
     UserRegion::get(request, needed, |_| true)
 }
 
@@ -182,13 +185,13 @@ fn check_name<'a>(request: &OpenRequest<'a>) -> Result<(&'a str, Rings)> {
             "memory regions with numbers, as in \"@{region}\", exist only in netmap's kernel module"
         ));
     }
-    if !request.buf_size.is_power_of_two() {
+    if !request.process.buf_size.is_power_of_two() {
         return Err(Error::new(
             libc::EINVAL,
             format!(
                 "{name}: AF_XDP takes buffers of 2048 or 4096 bytes, not of {}; change \
                  other_config:netmap-buf-size",
-                request.buf_size
+                request.process.buf_size
             ),
         ));
     }
@@ -216,11 +219,11 @@ fn check_rings(request: &OpenRequest<'_>, interface: &HostInterface, rings: Ring
         Rings::One(_) => 1,
         _ => interface.n_rx_queues,
     };
-    if request.rings <= available {
+    if request.rings() <= available {
         return Ok(());
     }
     Err(too_many_queues(
-        request.rings,
+        request.rings(),
         available as usize,
         request.name,
     ))

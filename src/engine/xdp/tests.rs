@@ -157,14 +157,10 @@ fn port(name: &str) -> PortName {
 }
 
 fn request(name: &PortName) -> OpenRequest<'_> {
-    OpenRequest {
-        name,
-        rings: 1,
-        extra_bufs: 100,
-        region_bufs: 16384,
-        buf_size: 2048,
-        null_source: None,
-    }
+    let mut request = OpenRequest::small(name);
+    request.process.extra_bufs = 100;
+    request.process.region_bufs = 16384;
+    request
 }
 
 /// Opens a port. A queue that was given up a moment ago is asked for again.
@@ -458,7 +454,7 @@ fn nothing_of_a_whole_interface_passes_to_the_host() {
     let veth = Veth::new("10.77.12.1", "numrxqueues 2 numtxqueues 2");
     let near = &veth.near;
     must(&format!("ip address add 10.77.12.9/24 dev {near}"));
-    assert!(answers(&veth, "10.77.12.9"));
+    wait_for("an answer", || answers(&veth, "10.77.12.9"));
 
     // Opened, closed and held, opened again: the host sees nothing, and what it does not see counts.
     let opened = open_port(near).unwrap();
@@ -484,7 +480,7 @@ fn nothing_of_a_whole_interface_passes_to_the_host() {
     assert!(!answers(&veth, "10.77.12.9"));
     close(opened);
     wait_for("the program to go", || !veth.has_program());
-    assert!(answers(&veth, "10.77.12.9"));
+    wait_for("an answer", || answers(&veth, "10.77.12.9"));
 
     // On one queue alone, the others are the host's; which it is, the driver decides.
     let one = [0, 1].map(|queue| {
@@ -727,15 +723,13 @@ fn failures_say_what_and_why() {
     );
 
     let name = port(near);
-    let error = error_of(&OpenRequest {
-        buf_size: 3000,
-        ..request(&name)
-    });
+    let mut bad = request(&name);
+    bad.process.buf_size = 3000;
+    let error = error_of(&bad);
     assert!(error.to_string().contains("netmap-buf-size"), "{error}");
-    let error = error_of(&OpenRequest {
-        extra_bufs: 1 << 20,
-        ..request(&name)
-    });
+    let mut bad = request(&name);
+    bad.process.extra_bufs = 1 << 20;
+    let error = error_of(&bad);
     assert_eq!(error.errno(), libc::ENOMEM);
 
     must(&format!("ip link set {near} mtu 3000"));
@@ -745,21 +739,14 @@ fn failures_say_what_and_why() {
         error.to_string().contains("lower the MTU to 1774"),
         "{error}"
     );
-    assert_all_free(&close(
-        open_with(&OpenRequest {
-            buf_size: 4096,
-            ..request(&name)
-        })
-        .unwrap(),
-    ));
+    let mut large = request(&name);
+    large.process.buf_size = 4096;
+    assert_all_free(&close(open_with(&large).unwrap()));
     must(&format!("ip link set {near} mtu 1774"));
     assert_all_free(&close(open_with(&request(&name)).unwrap()));
     for (mtu, opens) in [(3822, true), (3823, false)] {
         must(&format!("ip link set {near} mtu {mtu}"));
-        let opened = open_with(&OpenRequest {
-            buf_size: 4096,
-            ..request(&name)
-        });
+        let opened = open_with(&large);
         assert_eq!(opened.is_ok(), opens);
         let _regions = opened.map(close);
     }

@@ -25,11 +25,9 @@ fn headroom_leaves_room_for_the_longest_frame() {
 fn a_port_asks_for_what_its_name_says() {
     let ask = |text: &str| {
         let name = PortName::parse(text).unwrap();
-        PortRequest::of(&OpenRequest {
-            rings: 3,
-            ..OpenRequest::small(&name)
-        })
-        .map(|r| (r.netmap_name, r.mode, r.rings, r.headroom.is_some()))
+        let mut request = OpenRequest::small(&name);
+        request.port.n_rxq = 3;
+        PortRequest::of(&request).map(|r| (r.netmap_name, r.mode, r.rings, r.headroom.is_some()))
     };
     let all = (NR_REG_ALL_NIC, 0);
     assert_eq!(ask("vale0:1").unwrap(), ("vale0:1".into(), all, 3, true));

@@ -17,14 +17,10 @@ const BUF_SIZE: u32 = 2048;
 
 fn buffers() -> PortBuffers {
     let name = PortName::parse("eth0").unwrap();
-    let request = OpenRequest {
-        name: &name,
-        rings: 1,
-        extra_bufs: 0,
-        region_bufs: 64,
-        buf_size: BUF_SIZE,
-        null_source: None,
-    };
+    let mut request = OpenRequest::small(&name);
+    request.process.extra_bufs = 0;
+    request.process.region_bufs = 64;
+    request.process.buf_size = BUF_SIZE;
     // Each test has a region of its own.
     UserRegion::get(&request, 32, |_| false)
         .unwrap()

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Configuration of one port: its column `options` of table `Interface`.
+
+use crate::pool::PacketLayout;
+
+/// What a port is opened with.
+#[derive(Debug, Clone)]
+pub struct PortConfig<'a> {
+    /// The netmap port.
+    pub name: &'a str,
+    /// The interface in OVS, for messages.
+    pub ovs_name: &'a str,
+    /// Receive queues; 0 for the default of one.
+    pub n_rxq: u32,
+    /// Transmit queues wanted; 0 for one. There are at most as many as rings.
+    pub n_txq: u32,
+    /// Microseconds between syncs of an idle ring; `None` for the global value.
+    pub rxsync_interval_us: Option<u64>,
+    /// What a null port delivers; `None` for frames of zeros.
+    pub null_source: Option<&'a str>,
+    /// Whether OVS may work on frames where others may write them.
+    pub trusted_peer: bool,
+    /// How packets are made.
+    pub packet: PacketLayout,
+}
+
+impl<'a> PortConfig<'a> {
+    /// One queue each way and the default of everything else; the interface in OVS has the port's name.
+    pub fn new(name: &'a str, packet: PacketLayout) -> PortConfig<'a> {
+        PortConfig {
+            name,
+            ovs_name: name,
+            n_rxq: 0,
+            n_txq: 0,
+            rxsync_interval_us: None,
+            null_source: None,
+            trusted_peer: false,
+            packet,
+        }
+    }
+}
