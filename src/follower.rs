@@ -11,7 +11,7 @@ use crate::config::PortConfig;
 use crate::engine::Held;
 use crate::error::{Error, Result};
 use crate::link::{Actions, Event, Failure, Machine, Opened, Seen, State};
-use crate::name::{PortKind, PortName};
+use crate::name::{PortKind, PortName, Rings};
 use crate::netif::{self, HostInterface};
 use crate::port::{Port, PortState};
 
@@ -70,10 +70,9 @@ impl Follower {
     /// Opens the port. What fails now is to be tried again when [`Follower::run`] says so.
     pub fn open(&self, wanted: &PortConfig<'_>) -> Result<Port> {
         self.forget_another(wanted.name);
-        let opened = Port::open(wanted);
+        let opened = Port::open(wanted).map_err(|error| explain(wanted.name, error));
         let mut inner = self.inner.lock();
-        let name = PortName::parse_on_host(wanted.name, netif::exists);
-        inner.ifname = name.ok().as_ref().and_then(interface_of);
+        inner.resolve();
         let event = match &opened {
             Ok(port) => inner.opened(port.state()),
             Err(error) => inner.failed(error),
@@ -99,6 +98,7 @@ impl Follower {
         let mut inner = self.inner.lock();
         if inner.name != name {
             name.clone_into(&mut inner.name);
+            inner.ifname = None;
             inner.held = None;
         }
     }
@@ -158,6 +158,19 @@ impl Follower {
 }
 
 impl Inner {
+    /// Finds out which interface the port's name stands for. Which one that is depends on those that
+    /// exist; while there is none, it is the one that it was.
+    fn resolve(&mut self) {
+        let Ok(name) = PortName::parse_on_host(&self.name, netif::exists) else {
+            return;
+        };
+        let found = interface_of(&name);
+        let exists = found.as_deref().is_none_or(netif::exists);
+        if exists || self.ifname.is_none() {
+            self.ifname = found;
+        }
+    }
+
     fn opened(&mut self, port: &PortState) -> Event {
         self.error = None;
         self.held = None;
@@ -181,6 +194,9 @@ impl Inner {
     }
 
     fn look(&mut self, now: Duration, ovs_name: &str, port: Option<&PortState>) -> Actions {
+        if port.is_none() {
+            self.resolve();
+        }
         let Some(ifname) = self.ifname.as_deref() else {
             let changed = port.is_some_and(|port| port.update_carrier());
             return Actions {
@@ -221,6 +237,21 @@ impl Inner {
         let mut actions = self.machine.on(now, Event::Looked(seen));
         actions.changed |= changed;
         actions
+    }
+}
+
+/// Says what else a name could have meant whose interface there is not.
+fn explain(text: &str, error: Error) -> Error {
+    let kind = PortName::parse(text).map(|name| name.kind().clone());
+    match kind {
+        Ok(PortKind::Hardware {
+            rings: Rings::One(ring),
+            ..
+        }) if error.errno() == libc::ENODEV => Error::new(
+            libc::ENODEV,
+            format!("{error} ({text:?} is ring {ring} of it, as no interface has that name)"),
+        ),
+        _ => error,
     }
 }
 

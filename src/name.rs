@@ -79,7 +79,7 @@ impl PipeRole {
 pub enum PortKind {
     /// A host interface.
     Hardware {
-        /// Its name, 1 to 15 bytes, without `/`, `:` or white space: safe as a file name.
+        /// Its name, or an alternative one, without `/`, `:` or white space.
         ifname: String,
         /// The rings to take.
         rings: Rings,
@@ -128,28 +128,51 @@ impl PortName {
 
     /// Parses `text` for a machine on which `exists` tells whether an interface has a given name.
     ///
-    /// Linux allows `veth-1` as an interface's name, which the grammar reads as ring 1 of `veth`.
-    /// A plain `veth-1` is what OVS users type for an interface, so there the interface wins if it
-    /// exists. With `netmap:` in front the ring pair wins, unless only the longer name exists.
+    /// Linux allows `veth-1` as an interface's name, which the grammar reads as ring 1 of `veth`, `a@1`,
+    /// `vale0`, and alternative names that are longer than any that the grammar takes. Whoever types
+    /// such a name means the interface, if it exists. With `netmap:` in front the grammar's meaning wins,
+    /// unless only the longer name exists. What the grammar reads as a pipe or host rings is that.
     ///
     /// # Errors
     ///
     /// Those of [`PortName::parse`].
     pub fn parse_on_host(text: &str, exists: impl Fn(&str) -> bool) -> Result<PortName> {
-        let mut name = PortName::parse(text)?;
-        if let PortKind::Hardware { ifname, rings } = &mut name.kind
-            && let Rings::One(_) = rings
-        {
-            // As typed, not formatted from the number: `veth-01` is a name too.
-            let whole = text.strip_prefix(NETMAP_SCOPE).unwrap_or(text);
-            let whole = whole.split('@').next().unwrap_or(whole);
-            let plain = !text.starts_with(NETMAP_SCOPE);
-            if whole.len() <= IFNAME_MAX && exists(whole) && (plain || !exists(ifname)) {
-                *ifname = whole.to_owned();
-                *rings = Rings::All;
-            }
+        let parsed = PortName::parse(text);
+        let whole = text.strip_prefix(NETMAP_SCOPE).unwrap_or(text);
+        let scoped = whole.len() < text.len();
+        let (named, ring) = match &parsed {
+            Ok(name) => match &name.kind {
+                PortKind::Hardware { ifname, rings } if *rings != Rings::Host => {
+                    (Some(ifname), *rings != Rings::All)
+                }
+                _ => return parsed,
+            },
+            Err(_) => (None, false),
+        };
+        let is_interface = |name: &str| {
+            name.len() < NETMAP_REQ_IFNAMSIZ
+                && exists(name)
+                && !(scoped && named.is_some_and(|named| exists(named)))
+        };
+        let all_of = |ifname: &str, region| PortName {
+            kind: PortKind::Hardware {
+                ifname: ifname.to_owned(),
+                rings: Rings::All,
+            },
+            region,
+        };
+        if named.is_none_or(|named| named != whole) && is_interface(whole) {
+            return Ok(all_of(whole, None));
         }
-        Ok(name)
+        // As typed, not formatted from the number: `veth-01` is a name too.
+        if let Ok(PortName { region, .. }) = parsed
+            && let Some((before, _)) = whole.split_once('@')
+            && ring
+            && is_interface(before)
+        {
+            return Ok(all_of(before, region));
+        }
+        parsed
     }
 
     /// What the name stands for.

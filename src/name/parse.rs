@@ -116,8 +116,8 @@ impl<'a> Cursor<'a> {
         }
         if !self.eat(":") {
             return Err(self.expected(
-                "':' and a port, as in \"vale0:1\" (what begins with \"vale\" is a VALE switch; an \
-                 interface of such a name is given as \"netmap:vale0\")",
+                "':' and a port, as in \"vale0:1\" (what begins with \"vale\" is a VALE switch, and \
+                 there is no interface of that name)",
             ));
         }
         let port = self.word("a VALE port's name")?;
@@ -155,8 +155,8 @@ impl<'a> Cursor<'a> {
             let fits = (0..=IFNAME_MAX).rfind(|&i| word.is_char_boundary(i));
             self.at += fits.unwrap_or(0);
             return Err(self.expected(&format!(
-                "{what} to end, after at most 15 bytes (of an interface with a longer, alternative \
-                 name, give the one that \"ip link show\" begins with)"
+                "{what} to end, after at most 15 bytes (no interface has that as an alternative \
+                 name)"
             )));
         }
         self.at += word.len();
@@ -242,8 +242,7 @@ impl<'a> Cursor<'a> {
             return Ok(None);
         }
         let what = "a memory region's number from 1 to 65535 (netmap's @conf, @share, @extmem and \
-                    @offset are not for a switch port; an interface with an '@' in its name needs an \
-                    alternative one: ip link property add dev NAME altname OTHER)";
+                    @offset are not for a switch port, and there is no interface of that name)";
         let region = self.number(what, 1, u16::MAX)?;
         if !self.rest().is_empty() {
             return Err(self.expected("nothing after the region's number"));

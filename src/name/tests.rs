@@ -139,9 +139,39 @@ fn an_existing_interface_decides_what_a_dash_means() {
     assert_eq!(parse("veth-1@3", &["veth-1"]), (whole.clone(), Some(3)));
     assert_eq!(parse("veth-1", &["veth", "veth-1"]), (whole.clone(), None));
     assert_eq!(parse("netmap:veth-1", &["veth-1"]), (whole, None));
-    assert_eq!(parse("netmap:veth-1", &["veth", "veth-1"]), (ring, None));
+    assert_eq!(
+        parse("netmap:veth-1", &["veth", "veth-1"]),
+        (ring.clone(), None)
+    );
+    assert_eq!(
+        parse("netmap:veth-1@3", &["veth", "veth-1"]),
+        (ring.clone(), Some(3))
+    );
     let zero = hardware("veth-01", Rings::All);
     assert_eq!(parse("veth-01", &["veth-01"]), (zero, None));
+}
+
+#[test]
+fn an_existing_interface_may_have_any_name() {
+    let long = "an_alternative_name_that_is_longer_than_fifteen_bytes";
+    for name in ["a@b", "a@1", "a@1-2", "vale7", "valet", "e*", "e-", long] {
+        let whole = hardware(name, Rings::All);
+        for text in [name.to_owned(), format!("netmap:{name}")] {
+            let parsed = PortName::parse_on_host(&text, |ifname| ifname == name).unwrap();
+            assert_eq!(
+                (parsed.kind, parsed.region),
+                (whole.clone(), None),
+                "{text}"
+            );
+        }
+    }
+    // One that has the name of something else is not in its way.
+    for text in ["x{1", "eth0^", "netmap:x}a", "vale0:1", "null:1"] {
+        let parsed = PortName::parse_on_host(text, |_| true).unwrap();
+        assert_eq!(parsed, PortName::parse(text).unwrap());
+    }
+    let too_long = "n".repeat(64);
+    assert!(PortName::parse_on_host(&too_long, |_| true).is_err());
 }
 
 #[test]
@@ -182,8 +212,8 @@ fn refusals_say_where_and_what() {
     refused("netmap:..", 8, "a name that an interface can have");
     refused("netmap:sixteen_bytes_xx", 23, "at most 15 bytes");
     refused("vale0", 6, "':' and a port");
-    refused("valence", 8, "\"netmap:vale0\"");
-    refused("netmap:eth@x", 12, "altname");
+    refused("valence", 8, "no interface of that name");
+    refused("netmap:eth@x", 12, "no interface of that name");
     refused("netmap:sixteen_bytes_xx", 23, "alternative");
     refused("vale-x:1", 5, "':' and a port");
     refused("vale0:", 7, "a VALE port's name");
