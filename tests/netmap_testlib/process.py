@@ -18,6 +18,7 @@ class CommandError(Failure):
 
     def __init__(self, command, status, output):
         super().__init__(f"{' '.join(map(str, command))}: status {status}: {output.strip()}")
+        self.command = command
         self.status = status
         self.output = output
 
