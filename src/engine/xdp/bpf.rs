@@ -7,7 +7,7 @@
 use std::ffi::c_long;
 use std::mem::{offset_of, size_of};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::program::{Fallback, program};
 use crate::error::{Error, Result};
@@ -17,6 +17,7 @@ const BPF_MAP_CREATE: c_long = 0;
 const BPF_MAP_LOOKUP_ELEM: c_long = 1;
 const BPF_MAP_UPDATE_ELEM: c_long = 2;
 const BPF_PROG_LOAD: c_long = 5;
+const BPF_OBJ_GET_INFO_BY_FD: c_long = 15;
 const BPF_LINK_CREATE: c_long = 28;
 const BPF_LINK_DETACH: c_long = 34;
 const BPF_MAP_TYPE_ARRAY: u32 = 2;
@@ -94,7 +95,28 @@ struct LinkDetach {
     link_fd: u32,
 }
 
+/// `union bpf_attr` for `BPF_OBJ_GET_INFO_BY_FD`.
+#[repr(C)]
+struct GetInfo {
+    fd: u32,
+    info_len: u32,
+    info: u64,
+}
+
+/// `struct bpf_link_info` of an XDP program.
+#[derive(Default)]
+#[repr(C)]
+struct LinkInfo {
+    link_type: u32,
+    id: u32,
+    prog_id: u32,
+    padding: u32,
+    /// 0 when the interface is gone.
+    ifindex: u32,
+}
+
 // As the kernel's own header has them.
+const _: () = assert!(size_of::<GetInfo>() == 16 && offset_of!(LinkInfo, ifindex) == 16);
 const _: () = assert!(offset_of!(MapCreate, map_name) == 28 && size_of::<MapCreate>() == 44);
 const _: () = assert!(size_of::<MapElem>() == 32);
 const _: () = assert!(offset_of!(ProgLoad, log_buf) == 32 && offset_of!(ProgLoad, prog_name) == 48);
@@ -117,6 +139,8 @@ unsafe impl Attr for ProgLoad {}
 unsafe impl Attr for LinkCreate {}
 // SAFETY: a. one field; b. no address.
 unsafe impl Attr for LinkDetach {}
+// SAFETY: a. asserted above; b. made in `Redirect::is_on` alone.
+unsafe impl Attr for GetInfo {}
 
 /// bpf(2).
 fn bpf<T: Attr>(command: c_long, attr: &T) -> std::result::Result<c_long, std::io::Error> {
@@ -174,6 +198,8 @@ pub(super) struct Redirect {
     link: OwnedFd,
     mode: Mode,
     fallback: Fallback,
+    /// It was taken off its interface.
+    detached: AtomicBool,
     /// What of [`Redirect::dropped`] is in the statistics of ports that are closed.
     told: AtomicU64,
 }
@@ -208,6 +234,7 @@ impl Redirect {
                     link,
                     mode: Mode::Native,
                     fallback,
+                    detached: AtomicBool::new(false),
                     told: AtomicU64::new(0),
                 });
             }
@@ -225,6 +252,7 @@ impl Redirect {
                     link,
                     mode: Mode::Generic,
                     fallback,
+                    detached: AtomicBool::new(false),
                     told: AtomicU64::new(0),
                 })
             }
@@ -240,6 +268,27 @@ impl Redirect {
     /// What becomes of frames without a socket.
     pub(super) fn fallback(&self) -> Fallback {
         self.fallback
+    }
+
+    /// Whether it is on interface `ifindex`: that may be gone, and another one have its number.
+    pub(super) fn is_on(&self, ifindex: u32) -> bool {
+        let mut info = LinkInfo::default();
+        let attr = GetInfo {
+            fd: number(&self.link),
+            info_len: size_of::<LinkInfo>() as u32,
+            info: (&raw mut info) as u64,
+        };
+        let asked = bpf(BPF_OBJ_GET_INFO_BY_FD, &attr);
+        asked.is_ok() && info.ifindex == ifindex && !self.detached.load(Ordering::Relaxed)
+    }
+
+    /// Takes it off its interface, which has left, whoever still holds it.
+    pub(super) fn detach(&self) {
+        self.detached.store(true, Ordering::Relaxed);
+        // Closing the link would do, unless a child of this process has it too. An error means that
+        // the interface is gone, and the program with it.
+        let link_fd = number(&self.link);
+        let _ = bpf(BPF_LINK_DETACH, &LinkDetach { link_fd });
     }
 
     /// From now on, packets of queue `queue` go to `socket`, until it is closed.
@@ -286,10 +335,7 @@ impl Redirect {
 
 impl Drop for Redirect {
     fn drop(&mut self) {
-        // Closing the link would do, unless a child of this process has it too. An error means that
-        // the interface is gone, and the program with it.
-        let link_fd = number(&self.link);
-        let _ = bpf(BPF_LINK_DETACH, &LinkDetach { link_fd });
+        self.detach();
     }
 }
 

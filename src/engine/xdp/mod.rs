@@ -293,7 +293,9 @@ fn redirect(interface: &HostInterface, rings: Rings) -> Result<Arc<Redirect>> {
     let ours = redirects
         .iter()
         .filter(|(ifindex, _)| *ifindex == interface.ifindex);
-    if let Some(redirect) = ours.filter_map(|(_, redirect)| redirect.upgrade()).next() {
+    let mut held = ours.filter_map(|(_, redirect)| redirect.upgrade());
+    // One may still be held for an interface that is gone, and had the same number.
+    if let Some(redirect) = held.find(|redirect| redirect.is_on(interface.ifindex)) {
         if redirect.fallback() == fallback {
             return Ok(redirect);
         }

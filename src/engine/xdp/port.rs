@@ -197,6 +197,9 @@ impl XdpPort {
 impl Drop for XdpPort {
     fn drop(&mut self) {
         self.redirect.set_told(self.told.load(Ordering::Relaxed));
+        if self.lost() {
+            self.redirect.detach();
+        }
         let sockets = std::mem::take(&mut self.sockets);
         let in_use = sockets.iter().any(Socket::leaves_buffers);
         let queues: Vec<Queue> = sockets.iter().map(|socket| socket.queue).collect();

@@ -622,6 +622,8 @@ impl TxSync {
         let n = self.completion.avail();
         for i in 0..n {
             match self.frames.at(self.completion.get(i)) {
+                // Newer kernels complete what was revoked, too, when they pass over it.
+                _ if self.completion.get(i) == INVALID.addr => {}
                 // Never more than slots, unless the kernel completes a frame twice.
                 Some((idx, _)) if self.done.len() < self.done.capacity() => self.done.push(idx),
                 _ => self.counters.bad_completions.add(1),

@@ -545,6 +545,11 @@ fn frames_do_not_outlive_an_outage() {
         let invalid = b.port.drops();
         let invalid = invalid.iter().find(|(name, _)| *name == "tx_invalid_descs");
         assert_eq!(invalid.unwrap().1, 0);
+        let events = b.port.events();
+        let bad = events
+            .iter()
+            .find(|(name, _)| *name == "tx_bad_completions");
+        assert_eq!(bad.unwrap().1, 0);
         assert_conserved(&a, SLOTS);
         assert_conserved(&b, SLOTS);
         close(a);
@@ -570,6 +575,38 @@ fn an_interface_that_left_is_noticed_even_if_it_is_back() {
     close(opened);
     assert!(!veth.has_program());
     assert_all_free(&close(open_port(near).unwrap()));
+}
+
+/// What is kept of a port, as while the kernel is busy with its buffers, may outlive its interface.
+#[test]
+fn an_interface_with_the_number_of_one_that_is_gone_gets_a_program() {
+    let test = "an_interface_with_the_number_of_one_that_is_gone_gets_a_program";
+    let Some(_alone) = alone(test) else {
+        return;
+    };
+    let veth = Veth::new("10.77.15.1", "");
+    let (near, ns) = (&veth.near, &veth.namespace);
+    let index = HostInterface::read(near).unwrap().ifindex;
+    let replacements: [&dyn Fn(); 2] = [&|| drop(must(&format!("ip link delete {near}"))), &|| {
+        must(&format!("ip link set {near} netns {ns}"));
+    }];
+    for (i, replace) in replacements.iter().enumerate() {
+        let opened = open_port(near).unwrap();
+        let (port, rings, extra) = (opened.port, opened.rings, opened.extra);
+        replace();
+        drop(rings);
+        let held = port.close(extra).unwrap();
+        must(&format!(
+            "ip link add {near} index {index} type veth peer name other{i} netns {ns}"
+        ));
+        must(&format!("ip link set {near} up"));
+        let next = open_port(near).unwrap();
+        assert!(veth.has_program());
+        drop(held);
+        assert!(veth.has_program());
+        assert_all_free(&close(next));
+    }
+    assert!(!veth.inside("ip -details link show").contains("prog/xdp"));
 }
 
 #[test]
