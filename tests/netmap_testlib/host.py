@@ -52,14 +52,15 @@ class Host:
         self.link("lo", state="up")
         self.connect()
 
-    def connect(self):
-        """Makes the veth pair; again after disconnect()."""
+    def connect(self, index=None):
+        """Makes the veth pair; again after disconnect().  `index` is the number of our end."""
         pair = {"num_tx_queues": self.queues, "num_rx_queues": self.queues}
         self.outside.link(
             "add",
             ifname=self.wire,
             kind="veth",
             **pair,
+            **({"index": index} if index else {}),
             peer={"ifname": self.name, "net_ns_fd": self.name, **pair},
         )
         if not self.offloads:
