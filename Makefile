@@ -66,8 +66,8 @@ lib: ## the library alone, installed into build/prefix
 check-events: ## 500 random events for each of 20 seeds, against a running switch (SEEDS=1-20 EVENTS=)
 	@EVENTS=$(or $(EVENTS),500) SEEDS=$(or $(SEEDS),1-20) scripts/drive.sh pytest -x -s tests/system/test_events.py
 
-bench: ## cycles per packet of the PMD loop, beside OVS-DPDK on the same core
-	@scripts/drive.sh bench.py
+bench: ## what a packet costs, beside other ports and OVS-DPDK (ONLY=veth,tcp BENCH_QUICK=1)
+	@scripts/drive.sh bench
 
 deb: ## Debian packages, built in a chroot of SUITE=trixie|forky|bookworm, into build/deb/SUITE
 	@scripts/deb.sh

@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# build-ovs.sh [--plain]: unpacks, patches, configures and builds the OVS tree
-# that OVS= or OVS_DIR= selects, under build/.  With --plain the same patched
-# sources are built without --with-netmap, in a tree of their own.
+# build-ovs.sh [--plain|--afxdp]: unpacks, patches, configures and builds the
+# OVS tree that OVS= or OVS_DIR= selects, under build/.  The same patched sources
+# are built in a tree of their own without --with-netmap, or with OVS's own AF_XDP
+# ports as well, which "make bench" compares with.
 #
 # A tree is built again only when something that goes into it changed, and then
 # only the part that changed: ovs-patch/apply brings a patched tree up to date.
@@ -11,12 +12,16 @@
 # header does, so scripts/build-lib.sh is to be run before.
 . "$(dirname "$0")/lib.sh"
 
-plain=
-[ "${1:-}" != --plain ] || plain=1
-tree=$(ovs_tree ${plain:+-plain})
+variant=${1:-}
+case $variant in
+'' | --plain | --afxdp) ;;
+*) die "$variant: expected --plain or --afxdp" ;;
+esac
+tree=$(ovs_tree "${variant#-}")
 name=$(basename "$tree")
 
 need_packages "${BUILD_PACKAGES[@]}"
+[ "$variant" != --afxdp ] || need_packages libbpf-dev libxdp-dev libnuma-dev
 
 # Compiled as Debian compiles its own OVS, OVS-DPDK included: -O2 with the
 # hardening flags and -fPIC, no -march.  "make bench" compares with Debian's
@@ -30,11 +35,16 @@ flags() {
     fi
 }
 
-configure_args=(--prefix=/usr --localstatedir=/var --sysconfdir=/etc --enable-ssl --disable-afxdp
+configure_args=(--prefix=/usr --localstatedir=/var --sysconfdir=/etc --enable-ssl
                 "CFLAGS=$(flags CFLAGS)" "CPPFLAGS=$(flags CPPFLAGS)" "LDFLAGS=$(flags LDFLAGS)")
 # Debian's Python, because what the tests need of it is installed with apt.
 [ ! -x /usr/bin/python3 ] || configure_args+=(PYTHON3=/usr/bin/python3)
-if [ -z "$plain" ]; then
+if [ "$variant" = --afxdp ]; then
+    configure_args+=(--enable-afxdp)
+else
+    configure_args+=(--disable-afxdp)
+fi
+if [ "$variant" != --plain ]; then
     [ -e "$STAGE/lib/libovs_netmap.so" ] || die "the library comes first: make lib"
     configure_args+=("--with-netmap=$STAGE")
 fi
@@ -54,7 +64,7 @@ inputs() {
     printf '%s\n' "$origin" "${configure_args[@]}"
     cd "$ROOT"
     find ovs-patch acinclude-netmap.m4 tests/*.at -type f -print0 | sort -z | xargs -0 sha256sum
-    [ -n "$plain" ] || sha256sum <"$STAGE/include/ovs_netmap.h"
+    [ "$variant" = --plain ] || sha256sum <"$STAGE/include/ovs_netmap.h"
 }
 key=$(inputs | sha256sum)
 if [ "$(cat "$tree/.built-from" 2>/dev/null)" = "$key" ]; then
@@ -81,7 +91,7 @@ long "patch-$name" "OVS tree $name: ovs-patch/apply" "$ROOT/ovs-patch/apply" "$t
 cd "$tree"
 if [ "$(cat .configured 2>/dev/null)" != "${configure_args[*]}" ]; then
     long "boot-$name" "OVS tree $name: boot.sh" ./boot.sh
-    long "configure-$name" "OVS tree $name: configure${plain:+ without netmap}" ./configure "${configure_args[@]}"
+    long "configure-$name" "OVS tree $name: configure $variant" ./configure "${configure_args[@]}"
     printf '%s\n' "${configure_args[*]}" >.configured
 fi
 long "make-$name" "OVS tree $name: make -j$JOBS" make -j"$JOBS"

@@ -7,7 +7,8 @@
 . "$(dirname "$0")/lib.sh"
 
 peer=$BUILD/dpdk-peer
-packages=(openvswitch-switch-dpdk librte-net-null23 librte-mempool-ring23)
+packages=(openvswitch-switch-dpdk librte-net-null23 librte-net-af-packet23 librte-net-af-xdp23
+          librte-mempool-ring23)
 
 if [ -e "$peer/.complete" ]; then
     exit 0

@@ -14,7 +14,15 @@ if [ -z "${NETMAP_ISOLATED:-}" ]; then
     "$ROOT/scripts/build-lib.sh"
     "$ROOT/scripts/build-ovs.sh"
     case $1 in
-    bench.py) "$ROOT/scripts/dpdk-peer.sh" ;;
+    bench)
+        if [ -z "${BENCH_QUICK:-}" ]; then
+            need_packages python3-matplotlib
+            need_rust
+            (cd "$ROOT" && long benches "cargo bench --no-run" cargo bench --no-run)
+            "$ROOT/scripts/build-ovs.sh" --afxdp
+            "$ROOT/scripts/dpdk-peer.sh"
+        fi
+        ;;
     # A test runs them; there is no registry to reach from its namespace.
     pytest)
         need_rust

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A host: a network namespace with one end of a veth pair, whose other end is in ours."""
+"""A host: a network namespace with one end of a veth pair, whose other end is in ours or a third."""
 
 import contextlib
 import json
@@ -28,14 +28,39 @@ def disable_ipv6(netns=None):
     )
 
 
+@contextlib.contextmanager
+def entered(netns):
+    """This thread is in that network namespace; None leaves it where it is."""
+    if netns is None:
+        yield
+        return
+    namespaces.pushns(netns)
+    try:
+        yield
+    finally:
+        namespaces.popns()
+
+
 class Host:
-    """Namespace `name` with interface `name`; the other end of its veth pair is `wire`, in ours.
+    """Namespace `name` with interface `name`; the other end of its veth pair is `wire`, in ours or in
+    the one called `wire_netns`.
 
     `address` is "10.0.0.1/24"; `queues` the queues of both ends.  `offloads`: whether it leaves
     checksums and VLAN tags to its interface, as hosts do.
     """
 
-    def __init__(self, name, *, wire, address=None, mac=None, queues=1, mtu=None, offloads=False):
+    def __init__(
+        self,
+        name,
+        *,
+        wire,
+        wire_netns=None,
+        address=None,
+        mac=None,
+        queues=1,
+        mtu=None,
+        offloads=False,
+    ):
         self.name = name
         self.wire = wire
         self.address = address
@@ -48,7 +73,8 @@ class Host:
         with self.entered():
             # A socket belongs to the namespace that it was made in.
             self.routes = IPRoute()
-        self.outside = IPRoute()
+        with entered(wire_netns):
+            self.outside = IPRoute()
         self.link("lo", state="up")
         self.connect()
 
@@ -135,11 +161,8 @@ class Host:
     @contextlib.contextmanager
     def entered(self):
         """This thread is in the host's namespace: sockets that it makes are the host's."""
-        namespaces.pushns(self.name)
-        try:
+        with entered(self.name):
             yield
-        finally:
-            namespaces.popns()
 
     def run(self, *command, **options):
         """As process.run()."""
