@@ -234,6 +234,15 @@ def open_vswitch(check, release, first, has_library):
             "scripts/demo-ovn.sh",
             OVS=release,
         )
+        # That it works: times are not judged.
+        check.step(
+            "bench",
+            "make bench, its quick form",
+            "scripts/drive.sh",
+            "bench",
+            OVS=release,
+            BENCH_QUICK="1",
+        )
     build_ovs(check, release, "--plain")
     if there:
         tests = "tests/system" if first else "tests/system/test_plain.py"

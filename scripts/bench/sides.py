@@ -19,6 +19,7 @@ RUN = BUILD / "run/bench"
 DPDK = BUILD / "dpdk-peer"
 DPDK_PROGRAM = Path("usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk")
 DPDK_MB = 1024
+DPDK_SIDES = 2
 # Preloaded: EAL would refuse to load a plugin from below a directory that others may write to.
 DPDK_DRIVERS = ("mempool_ring", "net_null", "net_af_packet", "net_af_xdp")
 PAGES = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
@@ -41,17 +42,17 @@ def mask(*cpus):
 
 @contextlib.contextmanager
 def hugepages():
-    """For DPDK, for as long as this runs."""
+    """For the sides with DPDK, for as long as this runs."""
     number = PAGES / "nr_hugepages"
     if not number.exists():
         raise Failure("no 2 MB hugepages on this machine, DPDK needs them")
     before = int(number.read_text())
-    wanted = before - int((PAGES / "free_hugepages").read_text()) + DPDK_MB // 2
+    wanted = before - int((PAGES / "free_hugepages").read_text()) + DPDK_SIDES * DPDK_MB // 2
     try:
         if before < wanted:
             number.write_text(str(wanted))
             if int(number.read_text()) < wanted:
-                raise Failure(f"could not reserve {DPDK_MB} MB of hugepages")
+                raise Failure(f"could not reserve {DPDK_SIDES * DPDK_MB} MB of hugepages")
         yield
     finally:
         if before < wanted:
@@ -64,7 +65,9 @@ class Side(Switch):
     `port(interface)` gives the columns of a port on a host interface.  `first`: before all others.
     """
 
-    def __init__(self, name, port, *, vswitchd=("ovs-vswitchd",), first=False, other_config=None, **options):
+    def __init__(
+        self, name, port, *, vswitchd=("ovs-vswitchd",), first=False, other_config=None, **options
+    ):
         _, pmd = cores()
         super().__init__(
             RUN / name,

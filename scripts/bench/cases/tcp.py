@@ -20,6 +20,8 @@ def figures(settings):
     for mtu in (1500,) if settings.quick else (1500, 9000):
         missing = {}
         with lanes(settings, mtu, missing) as started:
+            if not started:
+                continue
             for streams in (1,) if settings.quick else (1, 8):
                 figure = Figure(
                     *("tcp", {"mtu": mtu, "streams": streams}, "Mbit/s"), lower_is_better=False
