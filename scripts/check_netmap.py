@@ -6,7 +6,7 @@ import shlex
 import sys
 import time
 
-from netmap_testlib import Failure, finish_on_signals, ovs_tree, run, say, spawn
+from netmap_testlib import Failure, ovs_tree, run, run_program, say, spawn
 from netmap_testlib.autotest import KINDS, Table, finished, missed, numbers
 from netmap_testlib.switch import BUILD, ROOT
 
@@ -133,13 +133,4 @@ def check(arguments):
     return complete and table.counts()["only_system"] == 0
 
 
-def main():
-    finish_on_signals()
-    try:
-        return 0 if check(sys.argv[1:]) else 1
-    except Failure as failure:
-        print(f"check-netmap: {failure}", file=sys.stderr)
-        return 1
-
-
-sys.exit(main())
+sys.exit(run_program("check-netmap", lambda: check(sys.argv[1:])))

@@ -19,8 +19,7 @@ from netmap_testlib import (
     Failure,
     Host,
     Switch,
-    finish_on_signals,
-    lock_directory,
+    run_program,
     say,
     stop,
     wait_until,
@@ -168,15 +167,9 @@ def demo(kind, run_dir):
 
 def main():
     run_dir = BUILD / "run/demo"
-    finish_on_signals()
-    try:
-        lock_directory(run_dir)
-        demo(os.environ.get("DEMO_TYPE", "netmap"), run_dir)
-    except Failure as failure:
-        print(f"demo: {failure}", file=sys.stderr)
-        print(f"demo: FAILED; logs are in {run_dir}", file=sys.stderr)
-        return 1
-    return 0
+    return run_program(
+        "demo", lambda: demo(os.environ.get("DEMO_TYPE", "netmap"), run_dir), run_dir
+    )
 
 
 sys.exit(main())

@@ -31,10 +31,9 @@ from netmap_testlib import (
     Failure,
     Host,
     Switch,
-    finish_on_signals,
-    lock_directory,
     ovs_tree,
     run,
+    run_program,
     say,
     spawn,
     stop,
@@ -469,15 +468,7 @@ def demo(directory):
 
 def main():
     directory = BUILD / "run/demo-ovn"
-    finish_on_signals()
-    try:
-        lock_directory(directory)
-        demo(directory)
-    except Failure as failure:
-        print(f"demo-ovn: {failure}", file=sys.stderr)
-        print(f"demo-ovn: FAILED; logs are in {directory}", file=sys.stderr)
-        return 1
-    return 0
+    return run_program("demo-ovn", lambda: demo(directory), directory)
 
 
 sys.exit(main())

@@ -21,7 +21,7 @@ from soak_flows import BR0, WAYS
 from soak_interface import InterfaceEvents
 from soak_network import BRIDGES, HOSTS, Network, peers
 
-from netmap_testlib import Failure, Switch, finish_on_signals, lock_directory, say, stop, wait_until
+from netmap_testlib import Failure, Switch, run_program, say, stop, wait_until
 from netmap_testlib.host import disable_ipv6
 from netmap_testlib.switch import BUILD
 
@@ -245,16 +245,13 @@ def soak(minutes, run_dir):
 def main():
     run_dir = BUILD / "run/soak"
     minutes = os.environ.get("SOAK_MINUTES") or "10"
-    finish_on_signals()
-    try:
+
+    def body():
         if not re.fullmatch("[1-9][0-9]*", minutes):
             raise Failure(f"SOAK_MINUTES={minutes}: expected a number of minutes")
-        lock_directory(run_dir)
-        return 0 if soak(int(minutes), run_dir) else 1
-    except Failure as failure:
-        print(f"soak: {failure}", file=sys.stderr)
-        print(f"soak: FAILED; logs are in {run_dir}", file=sys.stderr)
-        return 1
+        return soak(int(minutes), run_dir)
+
+    return run_program("soak", body, run_dir)
 
 
 sys.exit(main())

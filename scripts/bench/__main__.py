@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import report
-from netmap_testlib import Failure, finish_on_signals, lock_directory, say
+from netmap_testlib import Failure, run_program, say
 from netmap_testlib.host import disable_ipv6
 from netmap_testlib.switch import BUILD
 from sides import RUN, cores, hugepages
@@ -108,18 +108,11 @@ def bench(settings, names):
         print("\n".join(figure.lines()))
 
 
-def main():
-    finish_on_signals()
-    try:
-        settings = Settings.from_environment()
-        names = chosen(settings.quick)
-        lock_directory(RUN)
-        disable_ipv6()
-        bench(settings, names)
-    except Failure as failure:
-        print(f"bench: {failure}", file=sys.stderr)
-        return 1
-    return 0
+def body():
+    settings = Settings.from_environment()
+    names = chosen(settings.quick)
+    disable_ipv6()
+    bench(settings, names)
 
 
-sys.exit(main())
+sys.exit(run_program("bench", body, RUN))

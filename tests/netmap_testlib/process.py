@@ -110,6 +110,24 @@ def finish_on_signals():
     signal.signal(signal.SIGHUP, end)
 
 
+def run_program(name, body, run_dir=None):
+    """Runs the program `name`, which is `body`, and returns its exit status.
+
+    A Failure is told as the reason why it ended; body() may also return false.  `run_dir`, with its
+    logs, is its own for that time.
+    """
+    finish_on_signals()
+    try:
+        if run_dir:
+            lock_directory(run_dir)
+        return 1 if body() is False else 0
+    except Failure as failure:
+        print(f"{name}: {failure}", file=sys.stderr)
+        if run_dir:
+            print(f"{name}: FAILED; logs are in {run_dir}", file=sys.stderr)
+        return 1
+
+
 def lock_directory(path):
     """Keeps others out of a run directory for the life of this process."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
