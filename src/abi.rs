@@ -66,6 +66,10 @@ pub const NR_REG_NULL: u32 = 7;
 /// `nr_mode`: the host ring pair `nr_ringid`.
 pub const NR_REG_ONE_SW: u32 = 8;
 
+/// `nr_flags`: see the frames that are sent by the rings.
+pub const NR_MONITOR_TX: u64 = 0x100;
+/// `nr_flags`: see the frames that the rings receive.
+pub const NR_MONITOR_RX: u64 = 0x200;
 /// `nr_flags`: nobody else may have the rings.
 pub const NR_EXCLUSIVE: u64 = 0x800;
 /// `nr_flags`: bind receive rings only.

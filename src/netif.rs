@@ -17,6 +17,8 @@ mod other;
 #[cfg(not(target_os = "linux"))]
 use other as os;
 
+pub use os::LinkEvents;
+
 /// A host interface, as it was when it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostInterface {

@@ -17,10 +17,13 @@ use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use super::{HostInterface, Statistics, no_such_interface};
 use crate::error::{Error, Result};
 
-use rtnl::{Change, Explained, LinkRecord, Rtnl};
+use rtnl::{Change, LinkRecord, Rtnl};
 
 mod ethtool;
+mod events;
 mod rtnl;
+
+pub use events::LinkEvents;
 
 /// Of an alternative name (`ALTIFNAMSIZ` less the terminating NUL).
 const LONGEST_NAME: usize = 127;
@@ -189,9 +192,7 @@ impl<'a> Query<'a> {
     }
 
     fn explain(&self, what: &str, error: &std::io::Error) -> Error {
-        let explained = error.get_ref().and_then(|e| e.downcast_ref::<Explained>());
-        let errno = explained.map_or(error.raw_os_error(), |e| Some(e.errno));
-        match errno {
+        match rtnl::errno(error) {
             Some(libc::ENODEV | libc::ENXIO) => no_such_interface(self.ifname),
             errno => Error::new(
                 errno.unwrap_or(libc::EIO),

@@ -3,7 +3,9 @@
 //! shown as unknown, and changing it is left to the system's own tools.
 #![allow(unsafe_code)]
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
+use std::time::Duration;
+use std::{io, ptr};
 
 use super::{HostInterface, Statistics, no_such_interface};
 use crate::error::{Error, Result};
@@ -61,6 +63,50 @@ pub(super) fn set_up(ifname: &str, _up: bool) -> Result<()> {
 
 pub(super) fn set_promisc(ifname: &str, _promisc: bool) -> Result<()> {
     Err(unsupported(ifname, "promiscuous mode"))
+}
+
+/// Changes of interfaces. None is announced here.
+pub struct LinkEvents(());
+
+impl LinkEvents {
+    pub fn new() -> io::Result<LinkEvents> {
+        Ok(LinkEvents(()))
+    }
+
+    /// Waits.
+    pub fn wait(&mut self, at_most: Duration) {
+        std::thread::sleep(at_most);
+    }
+
+    /// The name of interface number `ifindex`, and whether it is up; `None` if there is none.
+    pub fn look(&mut self, ifindex: u32) -> io::Result<Option<(String, bool)>> {
+        let mut name = [0; libc::IFNAMSIZ];
+        // SAFETY: there are IFNAMSIZ bytes, as the call wants.
+        if unsafe { libc::if_indextoname(ifindex, name.as_mut_ptr()) }.is_null() {
+            return Ok(None);
+        }
+        let mut first = ptr::null_mut();
+        // SAFETY: what it allocates is freed below.
+        if unsafe { libc::getifaddrs(&raw mut first) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let (mut found, mut next) = (None, first);
+        // SAFETY: the call has put a NUL there.
+        let name = unsafe { CStr::from_ptr(name.as_ptr()) };
+        // SAFETY: a list of valid entries up to a null pointer.
+        while let Some(entry) = unsafe { next.as_ref() } {
+            // SAFETY: the name of an entry has a NUL, and lives as long as the list.
+            if unsafe { CStr::from_ptr(entry.ifa_name) } == name {
+                let up = entry.ifa_flags & libc::IFF_UP as u32 != 0;
+                found = Some((name.to_string_lossy().into_owned(), up));
+                break;
+            }
+            next = entry.ifa_next;
+        }
+        // SAFETY: of getifaddrs, and nothing of it is used any more.
+        unsafe { libc::freeifaddrs(first) };
+        Ok(found)
+    }
 }
 
 fn unsupported(ifname: &str, what: &str) -> Error {

@@ -228,3 +228,13 @@ mod linux {
         assert_ne!(HostInterface::read(&veth.near).unwrap().ifindex, first);
     }
 }
+
+#[test]
+fn links_are_looked_at_by_number() {
+    let mut links = LinkEvents::new().unwrap();
+    let number = os::ifindex("lo").or_else(|_| os::ifindex("lo0")).unwrap();
+    let (name, _) = links.look(number).unwrap().unwrap();
+    assert!(name.starts_with("lo"), "{name}");
+    assert_eq!(links.look(i32::MAX as u32).unwrap(), None);
+    links.wait(std::time::Duration::ZERO);
+}

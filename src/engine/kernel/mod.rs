@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use self::device::Device;
+use self::gate::Watch;
 use self::netmap_if::NetmapIf;
 use self::register::PortRequest;
 use super::{EnginePort, Held, OpenRequest, Opened};
@@ -29,6 +30,7 @@ use crate::ring::Ring;
 
 mod device;
 mod diagnose;
+mod gate;
 mod netmap_if;
 mod region;
 mod register;
@@ -146,6 +148,8 @@ struct KernelPort {
     rings: Mutex<Vec<Ring>>,
     /// Slots that named buffers which were not the ring's, and have buffers again.
     repaired: Arc<AtomicU64>,
+    /// Of a port on an interface.
+    watch: Option<Watch>,
 }
 
 impl EnginePort for KernelPort {
@@ -163,7 +167,8 @@ impl EnginePort for KernelPort {
 
     fn drops(&self) -> Vec<(&'static str, u64)> {
         // The module counts none that it would tell.
-        Vec::new()
+        let tx_link_down = |watch: &Watch| ("tx_link_down", watch.gate().dropped());
+        self.watch.iter().map(tx_link_down).collect()
     }
 
     fn events(&self) -> Vec<(&'static str, u64)> {

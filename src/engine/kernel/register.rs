@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 use parking_lot::Mutex;
 
 use super::device::{Device, Offsets};
+use super::gate::{Gate, GatedSync, Watch};
 use super::netmap_if::NetmapIf;
 use super::region::{self, KernelRegion};
 use super::repair::{RepairingSync, RingBuffers};
@@ -48,6 +49,8 @@ pub struct PortRequest<'a> {
     headroom: Option<HeadroomRule>,
     /// Whether it is a VALE port, or may be: the module makes network interfaces of some.
     maybe_vale: bool,
+    /// The number of its interface, and whether that is up.
+    interface: Option<(u32, bool)>,
 }
 
 /// What decides where frames may start in their buffers.
@@ -74,12 +77,13 @@ impl HeadroomRule {
 impl<'a> PortRequest<'a> {
     /// The request to the module that `request` stands for.
     pub fn of(request: &OpenRequest<'a>) -> Result<PortRequest<'a>> {
-        let mut maybe_vale = false;
+        let (mut maybe_vale, mut interface) = (false, None);
         let (mode, choosable, headroom) = match request.name.kind() {
             PortKind::Hardware { ifname, rings } => {
                 let host = HostInterface::read(ifname)
                     .map_err(|e| e.context(format!("cannot open {}", request.name)))?;
                 maybe_vale = host.driver.is_empty();
+                interface = Some((host.ifindex, host.up));
                 let kib = KIB_DRIVERS.contains(&host.driver.as_str());
                 let rule = HeadroomRule {
                     longest_frame: host.mtu.saturating_add(FRAME_OVERHEAD),
@@ -122,6 +126,7 @@ impl<'a> PortRequest<'a> {
             extra_bufs: request.process.extra_bufs,
             headroom,
             maybe_vale,
+            interface,
         })
     }
 
@@ -142,7 +147,9 @@ impl<'a> PortRequest<'a> {
         let netmap_if = NetmapIf::new(region, answer)?;
         let device = Arc::new(device);
         let repaired = Arc::default();
-        let rings = self.pairs(&device, &netmap_if, offsets, &repaired)?;
+        let watch = self.watch()?;
+        let gate = watch.as_ref().map(Watch::gate);
+        let rings = self.pairs(&device, &netmap_if, offsets, &repaired, gate)?;
         let sides = rings.iter().flat_map(|pair| [&pair.tx, &pair.rx]);
         let handles = sides.flatten().map(|side| side.ring.other_side()).collect();
         let extra = netmap_if.take_extra();
@@ -175,8 +182,15 @@ impl<'a> PortRequest<'a> {
                 status,
                 rings: Mutex::new(handles),
                 repaired,
+                watch,
             }),
         })
+    }
+
+    /// What keeps its syncs from hanging while its interface is down.
+    fn watch(&self) -> io::Result<Option<Watch>> {
+        let watch = |(ifindex, up)| Watch::new(ifindex, up, self.mode.0);
+        self.interface.map(watch).transpose()
     }
 
     /// Whether the port's own descriptor can keep others out: it can where it is the only one, as an
@@ -247,6 +261,7 @@ impl<'a> PortRequest<'a> {
         netmap_if: &NetmapIf,
         offsets: Option<Offsets>,
         repaired: &Arc<AtomicU64>,
+        gate: Option<&Arc<Gate>>,
     ) -> std::result::Result<Vec<RingPair>, Refusal> {
         let (nic, host) = match self.mode {
             (NR_REG_ONE_NIC, ring) => (ring..ring + 1, false),
@@ -289,6 +304,9 @@ impl<'a> PortRequest<'a> {
                     ring.set_offset_alignment(VALE_ALIGNMENT);
                 }
                 let mut sync = self.sync_of(&device, &ring, dir, offsets);
+                if let Some(gate) = gate {
+                    sync = Box::new(GatedSync::new(sync, &ring, gate, dir));
+                }
                 if !matches!(self.name.kind(), PortKind::Pipe { .. })
                     && let Some(buffers) = RingBuffers::of(netmap_if.region(), &mut ring)
                 {

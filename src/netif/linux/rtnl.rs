@@ -86,9 +86,18 @@ impl Rtnl {
 
     /// The link called `name`, which may be an alternative name.
     pub(super) fn get(&mut self, name: &str) -> io::Result<LinkRecord> {
-        let info = [0; INFO];
-        let reply = self.ask(RTM_GETLINK, 0, &info, &[by_name(name)])?;
-        reply
+        self.link(&[0; INFO], &[by_name(name)])
+    }
+
+    /// The link with that number.
+    pub(super) fn get_by_index(&mut self, ifindex: u32) -> io::Result<LinkRecord> {
+        let mut info = [0; INFO];
+        info[4..8].copy_from_slice(&ifindex.to_ne_bytes());
+        self.link(&info, &[])
+    }
+
+    fn link(&mut self, info: &[u8; INFO], attributes: &[DefaultNla]) -> io::Result<LinkRecord> {
+        self.ask(RTM_GETLINK, 0, info, attributes)?
             .and_then(|payload| LinkRecord::decode(&payload).ok())
             .ok_or_else(|| io::Error::from_raw_os_error(libc::EPROTO))
     }
@@ -197,8 +206,8 @@ fn explanation(flags: u16, payload: &[u8]) -> Option<String> {
 
 /// An error of the operating system with the kernel's reason.
 #[derive(Debug)]
-pub(super) struct Explained {
-    pub errno: i32,
+struct Explained {
+    errno: i32,
     error: io::Error,
     why: String,
 }
@@ -210,6 +219,12 @@ impl std::fmt::Display for Explained {
 }
 
 impl std::error::Error for Explained {}
+
+/// The number of an error that the kernel gave a reason for, or not.
+pub(super) fn errno(error: &io::Error) -> Option<i32> {
+    let explained = error.get_ref().and_then(|e| e.downcast_ref::<Explained>());
+    explained.map_or(error.raw_os_error(), |e| Some(e.errno))
+}
 
 impl LinkRecord {
     /// Of the payload of an `RTM_NEWLINK` or `RTM_DELLINK`.
