@@ -180,7 +180,16 @@ impl PortLink {
             ));
         }
         if let Some(ifname) = &self.ifname {
-            netif::set_mtu(ifname, mtu)?;
+            netif::set_mtu(ifname, mtu).map_err(|e| match e.errno() {
+                libc::EINVAL | libc::EBUSY | libc::EOPNOTSUPP => Error::new(
+                    e.errno(),
+                    format!(
+                        "{e}: some drivers cannot while a port has their rings: delete the port, \
+                         set the MTU of {ifname:?}, and add the port again"
+                    ),
+                ),
+                _ => e,
+            })?;
         }
         self.link.mtu = mtu;
         Ok(())

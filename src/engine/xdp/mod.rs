@@ -41,7 +41,8 @@ use parking_lot::Mutex;
 
 use super::user_region::UserRegion;
 use super::{
-    FRAME_HEADER, OpenRequest, Opened, largest_mtu, longest_frame, mtu_advice, too_many_queues,
+    FRAME_HEADER, FRAME_OVERHEAD, OpenRequest, Opened, largest_mtu, longest_frame, mtu_advice,
+    too_many_queues,
 };
 use crate::error::{Error, Result};
 use crate::name::{PortKind, Rings};
@@ -75,6 +76,13 @@ const MIN_RX_SLOTS: u32 = 256;
 const TX_SHARE: u32 = 4;
 /// The rings of one port take this part of a region at most, by having fewer slots.
 const REGION_SHARE: u32 = 4;
+
+/// Drivers known to give a device receive buffers of any size. Others may round it down to a multiple of
+/// [`DEVICE_STEP`], as igb, igc and ixgbe do, because their devices know only such.
+const FINE_DRIVERS: [&str; 6] = ["i40e", "ice", "idpf", "mlx5_core", "veth", "virtio_net"];
+const DEVICE_STEP: u32 = 1024;
+/// What the kernel keeps free at the start of a frame of a UMEM (`XDP_PACKET_HEADROOM`).
+const UMEM_HEADROOM: u32 = 256;
 
 /// Entries that the map from queue to socket has at least. Receive queues may appear that were not
 /// there when the program was attached.
@@ -337,7 +345,7 @@ impl Binder<'_> {
             interface,
             region,
             // In generic mode, packets were copied before the program sees them.
-            zero_copy: mode == bpf::Mode::Native,
+            zero_copy: mode == bpf::Mode::Native && zero_copy_has_room(interface, region),
         }
     }
 
@@ -370,6 +378,34 @@ impl Binder<'_> {
             )),
             Err(e) => Err(e.context(ifname)),
         }
+    }
+}
+
+/// Whether a device that writes into buffers itself has room for each frame of its MTU there. A longer one
+/// would be lost, and only the device's own statistics would say so.
+fn zero_copy_has_room(interface: &HostInterface, region: &UserRegion) -> bool {
+    let buf_size = region.region().buf_size();
+    let room = zero_copy_room(&interface.driver, buf_size);
+    let fits = interface.mtu.saturating_add(FRAME_OVERHEAD) <= room;
+    if !fits {
+        log::info!(
+            "{}: frames are copied: without that a device of driver {:?} may have room for {room} bytes \
+             of a frame in a buffer of {buf_size}, too few for an MTU of {}; see \
+             other_config:netmap-buf-size",
+            interface.name,
+            interface.driver,
+            interface.mtu
+        );
+    }
+    fits
+}
+
+/// Bytes of a frame that a device of `driver` takes, at least.
+fn zero_copy_room(driver: &str, buf_size: u32) -> u32 {
+    let room = buf_size - UMEM_HEADROOM;
+    match FINE_DRIVERS.contains(&driver) {
+        true => room,
+        false => room - room % DEVICE_STEP,
     }
 }
 

@@ -803,6 +803,17 @@ fn failures_say_what_and_why() {
     assert_all_free(&close(open_with(&request(&name)).unwrap()));
 }
 
+/// With an MTU of 1500, no driver loses frames: it has no zero copy, or room.
+#[test]
+fn zero_copy_has_room_for_frames() {
+    let frame = 1500 + FRAME_OVERHEAD;
+    assert!(zero_copy_room("ice", 2048) >= frame);
+    for driver in ["igb", "ixgbe", "some other", ""] {
+        assert_eq!(zero_copy_room(driver, 2048), 1024);
+        assert!(zero_copy_room(driver, 4096) >= frame);
+    }
+}
+
 #[test]
 fn rings_shrink_to_leave_room_for_other_ports() {
     assert_eq!(rx_slots(1, 32768), 2048);
