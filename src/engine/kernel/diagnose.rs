@@ -71,10 +71,18 @@ pub fn refused(device: &Device, name: &PortName, e: &io::Error) -> Error {
                         end that use first"
             .to_owned(),
         libc::ENOMEM => {
-            "its region has no room for another port's rings and buffers; raise netmap's if_num, \
-             ring_num, ring_size or buf_num (priv_* for the own region of a VALE port), or lower \
-             the number or size of rings"
-                .to_owned()
+            let other = match name.kind() {
+                // Each queue has a descriptor, and each of those an object of the pool if_num.
+                PortKind::Vale { .. } if name.region().is_none() => {
+                    format!(", or add it as {name}@1, in the global region, which has more of them")
+                }
+                _ => String::new(),
+            };
+            format!(
+                "its region has no room for another port's rings and buffers; raise netmap's \
+                 if_num, ring_num, ring_size or buf_num (priv_* for the own region of a VALE \
+                 port), or lower n_rxq, or the number or size of rings{other}"
+            )
         }
         libc::EIO => "the driver gives no buffer size, or wants virtio-net headers".to_owned(),
         libc::EOPNOTSUPP => {

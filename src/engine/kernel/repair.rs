@@ -34,16 +34,20 @@ pub struct RingBuffers {
     /// A second handle on the ring.
     ring: Ring,
     owner: Owner,
+    /// How many there are: a buffer is only ever exchanged for another one.
+    n_bufs: u32,
 }
 
 impl RingBuffers {
     /// Those in the slots of `ring`, which gets a number of its own. `None` if there are no more.
     pub fn of(region: &KernelRegion, ring: &mut Ring) -> Option<RingBuffers> {
         let owner = Owner(region.mapping.free_owners.lock().pop()?);
+        let mut n_bufs = 0;
         for pos in 0..ring.num_slots() {
             let idx = BufIdx(ring.slot(pos).buf_idx);
             if region.buffers.is_held_by(idx, Owner::OUTSIDE) {
                 region.buffers.set_owner(idx, owner);
+                n_bufs += 1;
             }
         }
         ring.set_owner(owner);
@@ -51,18 +55,35 @@ impl RingBuffers {
             region: region.clone(),
             ring: ring.other_side(),
             owner,
+            n_bufs,
         })
     }
 
     /// Looks at all slots.
     fn look(&self) -> Found {
-        let region = &self.region.buffers;
-        let bad = self.bad_slots();
-        let mut strays = region.owned_by(self.owner);
-        strays.retain(|idx| !bad.found[idx.0 as usize]);
-        let mut slots = vec![false; self.ring.num_slots() as usize];
-        bad.slots.iter().for_each(|&pos| slots[pos as usize] = true);
-        Found { bad: slots, strays }
+        let (region, n) = (&self.region.buffers, self.ring.num_slots());
+        let mut bad = vec![false; n as usize];
+        let mut good = Vec::with_capacity(n as usize);
+        for pos in 0..n {
+            let idx = BufIdx(self.ring.slot(pos).buf_idx);
+            match region.is_held_by(idx, self.owner) {
+                true => good.push((idx, pos)),
+                false => bad[pos as usize] = true,
+            }
+        }
+        good.sort_unstable();
+        for pair in good.windows(2) {
+            if pair[0].0 == pair[1].0 {
+                bad[pair[1].1 as usize] = true;
+            }
+        }
+        // As many buffers as slots, so that without a bad slot no buffer is elsewhere.
+        let mut strays = Vec::new();
+        if bad.contains(&true) {
+            strays = region.owned_by(self.owner);
+            strays.retain(|&idx| good.binary_search_by_key(&idx, |&(idx, _)| idx).is_err());
+        }
+        Found { bad, strays }
     }
 
     /// Whether the slot at `pos` names a buffer of the ring.
@@ -92,22 +113,6 @@ impl RingBuffers {
         }
         false
     }
-
-    /// Which slots are bad, and which buffers of the region are in the others.
-    fn bad_slots(&self) -> BadSlots {
-        let (region, ring) = (&self.region.buffers, &self.ring);
-        let mut found = vec![false; region.n_bufs() as usize];
-        let mut slots = Vec::new();
-        for pos in 0..ring.num_slots() {
-            let idx = BufIdx(ring.slot(pos).buf_idx);
-            if region.is_held_by(idx, self.owner) && !found[idx.0 as usize] {
-                found[idx.0 as usize] = true;
-            } else {
-                slots.push(pos);
-            }
-        }
-        BadSlots { slots, found }
-    }
 }
 
 /// What a look at a ring has found.
@@ -119,26 +124,31 @@ struct Found {
     strays: Vec<BufIdx>,
 }
 
-struct BadSlots {
-    slots: Vec<u32>,
-    /// By index.
-    found: Vec<bool>,
-}
-
 impl Drop for RingBuffers {
     fn drop(&mut self) {
         // The module is about to free what the slots name. It must not free a packet's buffer, or one
         // twice; 0 it leaves alone.
-        let mut strays = self.look().strays;
-        for pos in self.bad_slots().slots {
+        let Found { bad, mut strays } = self.look();
+        for pos in (0..self.ring.num_slots()).filter(|&pos| bad[pos as usize]) {
             if !self.repair(pos, &mut strays) {
                 let slot = self.ring.slot(pos);
                 self.ring.put_slot(pos, Slot { buf_idx: 0, ..slot });
             }
         }
         let region = &self.region.buffers;
-        for idx in region.owned_by(self.owner) {
-            region.set_owner(idx, Owner::OUTSIDE);
+        let mut left = self.n_bufs;
+        for pos in 0..self.ring.num_slots() {
+            let idx = BufIdx(self.ring.slot(pos).buf_idx);
+            if region.is_held_by(idx, self.owner) {
+                region.set_owner(idx, Owner::OUTSIDE);
+                left -= 1;
+            }
+        }
+        // Those are all, unless somebody wrote into the slots. The number is about to be another ring's.
+        if left > 0 {
+            for idx in region.owned_by(self.owner) {
+                region.set_owner(idx, Owner::OUTSIDE);
+            }
         }
         self.region.mapping.free_owners.lock().push(self.owner.0);
     }
