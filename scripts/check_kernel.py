@@ -22,6 +22,7 @@ HANDED_DOWN = (
     "OVS",
     "OVS_DIR",
     "KERNEL_TEST",
+    "NETMAP_KO",
     "PKT_GEN",
     "TESTS",
     "TRAFFIC",

@@ -19,11 +19,22 @@ from pathlib import Path
 import pytest
 from rig import HeldRegion, Rig
 
-from netmap_testlib import Switch
+from netmap_testlib import Switch, spawn, stop, wait_until
 
 RESULTS = Path(os.environ.get("RESULTS", "."))
 # In this order: the last ones look at what the others left.
-FILES = ("library", "vale", "pipes", "interfaces", "buffers", "processes", "timing", "end")
+FILES = (
+    "library",
+    "vale",
+    "pipes",
+    "interfaces",
+    "links",
+    "buffers",
+    "processes",
+    "flipper",
+    "timing",
+    "end",
+)
 # Each test, and what became of it so far.
 outcomes = {}
 
@@ -85,11 +96,20 @@ def note(record_property):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def kernel_log_start():
-    """A line in the kernel's log."""
+def kernel_log():
+    """A file with what the kernel says from now on: its own buffer keeps only the end of that."""
+    log = RESULTS / "kernel.log"
+    log.write_text("")
+    follower = spawn("dmesg", "--follow-new", log=log)
     mark = f"netmap suite {os.getpid()} starts"
-    Path("/dev/kmsg").write_text(mark)
-    return mark
+
+    def follows():
+        Path("/dev/kmsg").write_text(mark)
+        return mark in log.read_text(errors="replace")
+
+    wait_until(follows, 60, "dmesg to follow the kernel's log", interval=0.5)
+    yield log
+    stop(follower)
 
 
 @pytest.fixture(scope="session")

@@ -114,14 +114,14 @@ class Rig:
             raise Failure(f"the error of {netmap_port} does not say {pattern}: {error}")
         self.switch.del_port(name)
 
-    def tunnel(self, netmap_port):
+    def tunnel(self, netmap_port, trusted=True):
         """p2, on a bridge of its own, br1, with 10.92.0.1 and 02:00:00:00:00:01; port 10 of br0 is a
         VXLAN tunnel with VNI 7 to 10.92.0.2 and 02:00:00:00:00:02 behind p2."""
         self.bridge("br1", **{"other_config:hwaddr": quoted("02:00:00:00:00:01")})
         run("sysctl", "-qw", "net.ipv6.conf.br1.disable_ipv6=1")
         run("ip", "address", "add", "10.92.0.1/24", "dev", "br1")
         run("ip", "link", "set", "br1", "up")
-        self.port("p2", 2, netmap_port, bridge="br1")
+        self.port("p2", 2, netmap_port, bridge="br1", trusted=trusted)
         self.flow("in_port=LOCAL,actions=output:2", "br1")
         self.flow("in_port=2,actions=LOCAL", "br1")
         columns = {

@@ -150,3 +150,23 @@ def test_throughput_beside_bridge(rig, note):
         print(f"OVS {ours:.0f}, bridge {its:.0f} packets a second")
         ratios.append(f"{ours / its:.2f}")
     note(f"OVS / bridge: {' '.join(ratios)}")
+
+
+def test_price_of_the_copy(rig, note):
+    """Shown, not judged: as many packets as there can be, with frames that are copied when they
+    come, and with a peer that is trusted, in turns."""
+    ratios = []
+    for _ in range(3):
+        rates = []
+        for trusted in (False, True):
+            rig.bridge()
+            rig.port("p1", 1, "vale0:1@1", trusted=trusted)
+            rig.port("p2", 2, "vale1:1@1")
+            rig.flow("in_port=1,actions=output:2")
+            rates.append(rig.throughput())
+            rig.balanced()
+            rig.switch.vsctl("del-br", "br0")
+        copied, trusted = rates
+        print(f"copied {copied:.0f}, trusted {trusted:.0f} packets a second")
+        ratios.append(f"{copied / trusted:.2f}")
+    note(f"copied / trusted: {' '.join(ratios)}")

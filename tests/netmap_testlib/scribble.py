@@ -50,4 +50,5 @@ def scribble(mem_id, name, seconds):
     print(writes, "words")
 
 
-scribble(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]))
+if __name__ == "__main__":
+    scribble(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]))
