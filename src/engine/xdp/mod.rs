@@ -20,7 +20,7 @@
 //! | `socket.rs` | the sockets and their UMEM |
 //! | `queue.rs` | the four rings of a socket |
 //! | `port.rs` | an open port: its state, its statistics, its end |
-//! | `sync.rs` | rxsync and txsync |
+//! | `sync.rs` | rxsync and txsync; `sync/late.rs`: what cannot go out in time |
 //!
 //! Why neither of the crates for this: `xdp` (0.8) cannot share a UMEM between sockets, which is what
 //! makes forwarding between two ports a swap of indices; `xsk-rs` builds and links the C libraries

@@ -31,12 +31,15 @@ use netmap_sys::netmap::NS_MOREFRAG;
 
 use super::queue::{Consumer, Desc, Producer};
 use super::socket;
-use crate::clock;
 use crate::counters::Counter;
 use crate::engine::{HEADROOM, RingSync};
 use crate::index::{BufIdx, Owner};
 use crate::region::Region;
 use crate::ring::{Ring, Slot};
+
+use late::Ages;
+
+mod late;
 
 /// Shortest frame that is sent: an Ethernet header.
 const MIN_FRAME: u32 = 14;
@@ -48,13 +51,6 @@ const TX_BATCH_SIZE: u32 = 32;
 /// System calls that a batch may take beyond one for each [`TX_BATCH_SIZE`] frames, when the driver
 /// is busy. What is not out then goes with the next txsync.
 const TX_RETRIES: u32 = 4;
-
-/// How old a frame may get in the transmit ring, in milliseconds. It is dropped then: whoever sent it
-/// has sent it again, or needs it no more.
-const STALE_MS: u64 = 500;
-
-/// How exactly the age of frames is known, in milliseconds.
-const AGE_STEP_MS: u64 = 50;
 
 /// A descriptor that the kernel passes over, whichever of its fields it looks at. It must not say that
 /// its frame goes on in the next one (`XDP_PKT_CONTD`): that would go with it.
@@ -86,7 +82,7 @@ pub(super) struct TxSyncCounters {
     /// Frames that the driver dropped (copy mode; with zero copy, nobody says).
     pub dropped: Counter,
     /// Frames that could not go out when they were to: the interface is down, or its driver took nothing
-    /// for [`STALE_MS`].
+    /// for too long.
     pub not_sent: Counter,
     /// Descriptors that were made invalid, so that the kernel counts them as that.
     pub revoked: Counter,
@@ -288,21 +284,6 @@ struct Revoked {
     passed_before: u64,
 }
 
-/// [`STALE_MS`] and [`AGE_STEP_MS`] in ticks of the clock.
-struct Ages {
-    limit: u64,
-    step: u64,
-}
-
-impl Ages {
-    fn new() -> Ages {
-        Ages {
-            limit: clock::us_to_ticks(1000 * STALE_MS),
-            step: clock::us_to_ticks(1000 * AGE_STEP_MS),
-        }
-    }
-}
-
 /// txsync.
 pub(super) struct TxSync {
     frames: Frames,
@@ -429,122 +410,6 @@ impl TxSync {
             if self.frames.ours(idx) {
                 self.done.push(idx);
             }
-        }
-    }
-
-    /// Takes the first `n` frames that wait in the transmit ring back from the kernel.
-    ///
-    /// Their descriptors become invalid, the last one first, so that a kernel that is reading them
-    /// finds no valid one after an invalid one. It passes over them and counts how many; those that
-    /// it had sent before, without having said so yet, are the first, and are completed. So it is
-    /// known which are free once the kernel has passed them. That is now, if `unseen`: it never
-    /// looked at them.
-    #[cold]
-    fn revoke(&mut self, n: u32, unseen: bool) {
-        let first = self.tx.produced().wrapping_sub(self.tx.pending());
-        let mut frames = Vec::with_capacity(n as usize);
-        for i in (0..n).rev() {
-            let position = first.wrapping_add(i);
-            if let Some((idx, _)) = self.frames.at(self.tx.published(position).addr) {
-                frames.push(idx);
-            }
-            self.tx.overwrite(position, INVALID);
-        }
-        fence(Ordering::SeqCst);
-        if unseen {
-            self.counters.not_sent.add(frames.len() as u64);
-            self.counters.revoked.add(frames.len() as u64);
-            self.done.extend(frames);
-            return;
-        }
-        let end = first.wrapping_add(n);
-        let passed_before = socket::statistics(&self.fd).map_or(0, |s| s.tx_invalid_descs);
-        self.revoked = Some(Revoked {
-            end,
-            frames,
-            passed_before,
-        });
-    }
-
-    /// Ends a revocation, if the kernel has passed the frames by now.
-    #[cold]
-    fn settle(&mut self) {
-        let Some(revoked) = &mut self.revoked else {
-            return;
-        };
-        let consumed = self.tx.produced().wrapping_sub(self.tx.pending());
-        if (consumed.wrapping_sub(revoked.end) as i32) < 0 {
-            return;
-        }
-        let passed = socket::statistics(&self.fd).map_or(0, |s| s.tx_invalid_descs);
-        let free = passed.saturating_sub(revoked.passed_before) as usize;
-        // The last ones, which come first here.
-        revoked.frames.truncate(free);
-        self.counters.not_sent.add(revoked.frames.len() as u64);
-        self.counters.revoked.add(revoked.frames.len() as u64);
-        self.done.append(&mut revoked.frames);
-        self.revoked = None;
-    }
-
-    /// Before a sync: takes back what waits for too long. True when new frames must not be sent now.
-    #[inline]
-    fn blocked(&mut self) -> bool {
-        if self.waiting.is_empty() && !self.down && self.revoked.is_none() {
-            return false;
-        }
-        self.look_after()
-    }
-
-    #[cold]
-    fn look_after(&mut self) -> bool {
-        let pending = self.tx.pending();
-        let consumed = self.tx.produced().wrapping_sub(pending);
-        while let Some(&(end, _)) = self.waiting.front()
-            && (consumed.wrapping_sub(end) as i32) >= 0
-        {
-            self.waiting.pop_front();
-        }
-        if let Some(&(end, since)) = self.waiting.front()
-            && self.revoked.is_none()
-            && clock::rdtsc().wrapping_sub(since) > self.stale.limit
-        {
-            self.revoke(end.wrapping_sub(consumed), false);
-            self.waiting.pop_front();
-        }
-        if self.down || self.revoked.is_some() {
-            self.pass_revoked();
-            self.settle();
-        }
-        self.down || self.revoked.is_some()
-    }
-
-    /// Lets the kernel, which may send again, pass over frames that were taken back. Some kernels pass
-    /// one in a system call, others all, and say so with the next.
-    fn pass_revoked(&mut self) {
-        self.down = false;
-        let mut left = self.tx.pending();
-        let mut idle = 0;
-        while left > 0 && idle < 2 && !self.down {
-            self.kick(0);
-            let now = self.tx.pending();
-            idle = if now == left { idle + 1 } else { 0 };
-            left = now;
-        }
-    }
-
-    /// After a sync: remembers since when what is left waits.
-    #[inline]
-    fn note_waiting(&mut self) {
-        if self.down || self.tx.pending() == 0 {
-            if !self.waiting.is_empty() {
-                self.waiting.clear();
-            }
-            return;
-        }
-        let (end, now) = (self.tx.produced(), clock::rdtsc());
-        match self.waiting.back_mut() {
-            Some(last) if now.wrapping_sub(last.1) < self.stale.step => last.0 = end,
-            _ => self.waiting.push_back((end, now)),
         }
     }
 
