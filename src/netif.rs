@@ -136,6 +136,16 @@ pub struct Statistics {
 }
 
 impl Statistics {
+    /// Whether it may be of the same interface as `before`, later: no counter went back.
+    pub fn follows(&self, before: &Statistics) -> bool {
+        let back = before.since(self);
+        let none = Statistics {
+            ifindex: before.ifindex,
+            ..Statistics::default()
+        };
+        self.ifindex == before.ifindex && back == none
+    }
+
     /// What was counted since `base`, of the same interface.
     pub fn since(&self, base: &Statistics) -> Statistics {
         Statistics {

@@ -83,6 +83,19 @@ netdev_netmap_heard(void)
     seq_change(link_seq);
 }
 
+/* Replaces '*s' by a copy of 'new'.  Returns true if they differ. */
+static bool
+replace_string(char **s, const char *new)
+{
+    bool differ = !nullable_string_is_equal(*s, new);
+
+    if (differ) {
+        free(*s);
+        *s = nullable_xstrdup(new);
+    }
+    return differ;
+}
+
 /* Opening and closing the port. */
 
 /* Opens the port of 'dev' with 'n_rxq' receive queues, and stores it in
@@ -125,7 +138,7 @@ netdev_netmap_open(struct netdev_netmap *dev, struct netmap_port **portp,
 
     if (error == EINVAL && dev->good_n_rxq
         && dev->good_n_rxq != dev->requested_n_rxq) {
-        netdev_netmap_set_error(dev, "%s", message);
+        replace_string(&dev->error, message);
         error = netdev_netmap_open__(dev, dev->good_n_rxq, portp, message);
     }
     if (!error && dev->promisc) {
@@ -349,19 +362,6 @@ parse_integer(struct netdev_netmap *dev, const struct smap *args,
     return 0;
 }
 
-/* Replaces '*s' by a copy of 'new'.  Returns true if they differ. */
-static bool
-replace_string(char **s, const char *new)
-{
-    bool differ = !nullable_string_is_equal(*s, new);
-
-    if (differ) {
-        free(*s);
-        *s = nullable_xstrdup(new);
-    }
-    return differ;
-}
-
 /* Opens the port of 'dev' for the first time.  The datapath does not use the
  * netdev yet, and a failure reaches the database.  Returns 0 if the netdev is
  * to stay, with its port or to be tried again by and by; else, with a message
@@ -392,7 +392,7 @@ netdev_netmap_first_open(struct netdev_netmap *dev)
 
     default:
         /* The bridge tries again after link events and configuration. */
-        netdev_netmap_set_error(dev, "%s", message);
+        replace_string(&dev->error, message);
         return error;
     }
 }
@@ -441,6 +441,7 @@ netdev_netmap_apply_config(struct netdev_netmap *dev, const struct smap *args)
     if (!dev->opened) {
         return netdev_netmap_first_open(dev);
     } else if (dev->reopen) {
+        dev->open_error = 0;            /* What fails now is news. */
         netdev_netmap_close(dev, &dev->ready);
         netdev_netmap_reopen(dev);
     }

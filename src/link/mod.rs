@@ -154,9 +154,9 @@ impl PortLink {
             return Statistics::default();
         };
         let now = self.ifname.as_deref().map(netif::statistics);
-        // By that name, there may be another one by now.
+        // By that name, there may be another one by now, even with the same number.
         if let Some(Ok(now)) = now
-            && now.ifindex == base.ifindex
+            && now.follows(last)
         {
             *last = now;
         }

@@ -9,6 +9,20 @@ const LOOPBACK: &str = "lo";
 const LOOPBACK: &str = "lo0";
 
 #[test]
+fn counters_that_went_back_are_of_another_interface() {
+    let of = |ifindex, rx_dropped, collisions| super::Statistics {
+        ifindex,
+        rx_dropped,
+        collisions,
+        ..super::Statistics::default()
+    };
+    let before = of(7, 5, 1);
+    assert!(before.follows(&before) && of(7, 6, 1).follows(&before));
+    assert!(!of(8, 6, 1).follows(&before));
+    assert!(!of(7, 6, 0).follows(&before));
+}
+
+#[test]
 fn an_unknown_name_is_enodev_and_named() {
     for name in [
         "nosuchif0",

@@ -157,6 +157,10 @@ fn open_interface(
         let bound = binder.bind(queue)?;
         pairs.push(port.add(queue, bound)?);
     }
+    // Another one may have the same number by now: sockets on it, and a program on the one before.
+    if !port.has_program() {
+        return Err(replaced(request));
+    }
     let extra = port.extra(request.process.extra_bufs);
     log::info!("{}: opened {}", request.name, port.summary());
     Ok(Opened {

@@ -59,6 +59,7 @@ impl Socket {
 /// both later where the kernel may still be busy with them.
 pub(super) struct XdpPort {
     ifname: String,
+    ifindex: u32,
     /// Receive and transmit queues of the interface, all of them.
     queues: (u32, u32),
     /// What its driver counts of other's drops.
@@ -85,6 +86,7 @@ impl XdpPort {
         let told_before = redirect.told();
         XdpPort {
             ifname: ifname.to_owned(),
+            ifindex: interface.ifindex,
             queues: (interface.n_rx_queues, interface.n_tx_queues),
             driver_counts: DriverCounts::of(&interface.driver),
             lost: AtomicBool::new(false),
@@ -94,6 +96,11 @@ impl XdpPort {
             told_before,
             buffers: Arc::new(buffers),
         }
+    }
+
+    /// Whether its interface has the program.
+    pub(super) fn has_program(&self) -> bool {
+        self.redirect.is_on(self.ifindex)
     }
 
     /// How its interface runs the program.
