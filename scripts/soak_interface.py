@@ -191,7 +191,8 @@ class InterfaceEvents:
         """There are ports that there is no memory for, then there is."""
         with MemoryGroup() as group:
             group.add(self.switch.pid)
-            group.leave(40 << 20)
+            # Enough for all but another region, which has 64 MB and must leave 32.
+            group.leave(90 << 20)
             self.switch.add_bridge("brm")
             for name in NULL_PORTS:
                 self.switch.add_port("brm", name, f"null:{name[4:]}", check=False)
