@@ -12,8 +12,9 @@ from netmap_testlib import run, wait_until
 from netmap_testlib.memory_group import MemoryGroup
 
 ELSEWHERE = "elsewhere"
-# More than there is room for in a region, with the ports that there are.
-NULL_PORTS = [f"null{n}" for n in range(16)]
+# More than there is room for in a region, with the ports that there are.  Pipes without another end
+# carry nothing.
+PIPES = [f"pipe{n}" for n in range(16)]
 
 
 class InterfaceEvents:
@@ -194,14 +195,14 @@ class InterfaceEvents:
             # Enough for all but another region, which has 64 MB and must leave 32.
             group.leave(90 << 20)
             self.switch.add_bridge("brm")
-            for name in NULL_PORTS:
-                self.switch.add_port("brm", name, f"null:{name[4:]}", check=False)
+            for name in PIPES:
+                self.switch.add_port("brm", name, f"netmap:{name}{{1", check=False)
             self.errors.expect(
-                lambda: any("do not fit" in (self.switch.error(n) or "") for n in NULL_PORTS),
+                lambda: any("do not fit" in (self.switch.error(n) or "") for n in PIPES),
                 30,
                 "no port that there is no memory for",
             )
             self.errors.attempt(self.down)
             group.leave(1 << 30)
-            wait_until(lambda: not any(map(self.switch.error, NULL_PORTS)), 30, "memory to be used")
+            wait_until(lambda: not any(map(self.switch.error, PIPES)), 30, "memory to be used")
             self.switch.vsctl("del-br", "brm")

@@ -147,6 +147,17 @@ fn global_ticks() -> u64 {
     clock::us_to_ticks(config::current().rxsync_interval_us)
 }
 
+/// Refuses a link of another interface than the engine opened, whose name it has by now.
+fn same_interface(name: &PortName, link: PortLink, opened: Option<u32>) -> Result<PortLink> {
+    if opened.is_none_or(|ifindex| ifindex == link.link().ifindex) {
+        return Ok(link);
+    }
+    Err(Error::new(
+        libc::EAGAIN,
+        format!("{name}: another interface has got the name: it will be tried again"),
+    ))
+}
+
 impl Port {
     /// Opens a port.
     pub fn open(wanted: &PortConfig<'_>) -> Result<Port> {
@@ -201,6 +212,7 @@ impl Port {
         let copies = others_write && !wanted.trusted_peer;
         let buf_size = region.buf_size();
         let prepared = PortLink::new(&name.to_string(), engine.host_interface(), buf_size)
+            .and_then(|link| same_interface(&name, link, engine.ifindex()))
             .and_then(|link| Ok((link, Pool::of(&region, wanted.packet)?)));
         let (link, pool) = match prepared {
             Ok(prepared) => prepared,

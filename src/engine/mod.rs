@@ -190,6 +190,11 @@ pub trait EnginePort: Send + Sync {
     /// Name of the host interface behind the port, if there is one.
     fn host_interface(&self) -> Option<&str>;
 
+    /// The number of that interface, if it was opened by number: the name may be another one's by now.
+    fn ifindex(&self) -> Option<u32> {
+        None
+    }
+
     /// Drops that the other side counted and the rings do not show, as `(name, count)`.
     fn drops(&self) -> Vec<(&'static str, u64)>;
 

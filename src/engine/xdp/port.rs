@@ -241,6 +241,10 @@ impl EnginePort for XdpPort {
         Some(&self.ifname)
     }
 
+    fn ifindex(&self) -> Option<u32> {
+        Some(self.ifindex)
+    }
+
     /// Each packet that was lost counts once. What XDP counts as dropped in copy mode: no buffer in
     /// the fill ring, or longer than a buffer.
     fn drops(&self) -> Vec<(&'static str, u64)> {
