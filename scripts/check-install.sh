@@ -28,8 +28,31 @@ for libdir in /opt/ovs-netmap/lib/x86_64-linux-gnu /srv/lib; do
     export PKG_CONFIG_PATH=$work/multiarch$libdir/pkgconfig
     [ "$(pkg-config --variable=libdir ovs_netmap)" = "$libdir" ]
 done
-case $(pkg-config --static --libs ovs_netmap) in
-*-lpthread*) ;;
-*) die "Libs.private lacks what the static library needs" ;;
-esac
+
+# What pkg-config says is enough for a program, with the shared and with the static library.
+cat >"$work/program.c" <<'END'
+#include <ovs_netmap.h>
+#include <stdio.h>
+
+int
+main(void)
+{
+    char *text = netmap_show();
+
+    fputs(text ? text : "out of memory\n", stdout);
+    netmap_string_free(text);
+    return 0;
+}
+END
+export PKG_CONFIG_PATH=$root/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$work
+for option in "" -static; do
+    # shellcheck disable=SC2046,SC2086  # many words, and perhaps none
+    cc $option "$work/program.c" -o "$work/program" \
+        $(pkg-config ${option:+--static} --cflags --libs ovs_netmap)
+    LD_LIBRARY_PATH=$root/lib "$work/program" | grep -q '^netmap: ' || die "a program linked ${option:-with the shared library} does not run"
+done
+
+for prefix in relative "$work/a b"; do
+    ! PREFIX=$prefix DESTDIR='' "$ROOT/scripts/install.sh" 2>/dev/null || die "PREFIX=$prefix was taken"
+done
 find "$work" -type f -o -type l | sed "s|^$work||" | sort
