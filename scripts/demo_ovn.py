@@ -48,6 +48,9 @@ VIP = "30.0.0.1"
 # A frame of 1500 bytes with Geneve's headers around it.
 UPLINK_MTU = 1500 + 100
 
+# Seconds until an answer counts as lost: on a busy machine a thread may not run for some.
+PATIENCE = 20
+
 VMS = {
     # name: chassis, logical switch, address
     "vm1": (1, "sw0", "10.0.0.11"),
@@ -252,7 +255,7 @@ def serve(host, port):
     return server
 
 
-def ask(host, address, port, seconds=5):
+def ask(host, address, port, seconds=PATIENCE):
     """The answer of a server, None when there is none in time."""
     with host.entered():
         connection = socket.socket()
@@ -276,7 +279,7 @@ class Pings:
         self.sent = self.received = 0
 
     def __call__(self, source, target, count, *options):
-        got = source.ping(address(target), count, 0.05, *options, wait=2)
+        got = source.ping(address(target), count, 0.05, *options, wait=PATIENCE)
         print(source.name, "->", target, *options, f"{got.received}/{got.sent}, {got.rtt_ms} ms")
         self.sent += got.sent
         self.received += got.received
@@ -323,7 +326,7 @@ def filtering(vms):
         ("vm1", "vm3", 81, "vm3"),  # Its answers are not allowed but for conntrack.
         ("vm4", "vm2", 81, None),
     ):
-        answer = ask(vms[source], address(target), port, 5 if expected else 2)
+        answer = ask(vms[source], address(target), port, PATIENCE if expected else 2)
         print(f"{source} -> {target}:{port}: {answer}")
         if answer != expected:
             raise Failure(
