@@ -20,6 +20,7 @@ esac
 tree=$(ovs_tree "${variant#-}")
 name=$(basename "$tree")
 
+need_sources
 need_packages "${BUILD_PACKAGES[@]}"
 [ "$variant" != --afxdp ] || need_packages libbpf-dev libxdp-dev libnuma-dev
 
@@ -52,7 +53,6 @@ fi
 # Where the sources come from: other ones mean a new tree.
 if [ -n "$OVS_DIR" ]; then
     source=$OVS_DIR
-    [ -e "$source/vswitchd/bridge.c" ] || die "OVS_DIR=$OVS_DIR: not an OVS source tree"
 else
     "$ROOT/scripts/fetch-ovs.sh"
     source=$BUILD/source/$OVS

@@ -114,6 +114,7 @@ def rust(check):
         check.step(
             f"target-{target}", f"cargo clippy for {target}", "scripts/check-targets.sh", target
         )
+    check.step("arm64", "unit tests on arm64, under QEMU", "scripts/check-arm64.sh")
     check.step("models", "models of concurrency: pool and depot", "scripts/check-models.sh")
     check.step(
         "asan",
@@ -228,6 +229,12 @@ def open_vswitch(check, release, first, has_library):
             OVS=release,
         )
     if there and first:
+        check.step(
+            "freebsd",
+            "OVS: the new files compile with FreeBSD's headers",
+            "scripts/check-freebsd.sh",
+            OVS=release,
+        )
         check.step(
             "demo-ovn",
             "OVN on two chassis with netmap ports",

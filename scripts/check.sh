@@ -16,6 +16,7 @@ export ASKED_OVS=${OVS:-}
 . "$(dirname "$0")/lib.sh"
 
 need_root
+need_sources
 need_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${PYTHON_PACKAGES[@]}" clang git
 need_rust
 cd "$ROOT"

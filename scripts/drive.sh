@@ -10,6 +10,7 @@
 
 if [ -z "${NETMAP_ISOLATED:-}" ]; then
     need_root
+    need_sources
     need_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${PYTHON_PACKAGES[@]}"
     "$ROOT/scripts/build-lib.sh"
     "$ROOT/scripts/build-ovs.sh"

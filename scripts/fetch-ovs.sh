@@ -16,9 +16,8 @@ release=${1:-$OVS}
 source=$BUILD/source/$release
 [ ! -d "$source" ] || exit 0
 
-suite=$(awk -v release="$release" '$1 == release { print $2 }' "$ROOT/ovs-patch/releases")
-[ -n "$suite" ] ||
-    die "OVS=$release: not in ovs-patch/releases; give a source tree of this release with OVS_DIR=PATH"
+suite=$(suite_of "$release")
+[ -n "$suite" ] || die "$release: there is no such release in ovs-patch/releases"
 command -v apt-get >/dev/null ||
     die "apt-get is missing: give a source tree of Open vSwitch $release with OVS_DIR=PATH"
 need_packages debian-archive-keyring

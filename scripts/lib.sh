@@ -182,5 +182,20 @@ ovs_tree() {
     fi
 }
 
+# suite_of RELEASE: the suite of Debian that has it; nothing if there are no
+# patches for it.  As text: 3.10 is not 3.1.
+suite_of() { awk -v release="$1" '$1 "" == release "" { print $2 }' "$ROOT/ovs-patch/releases"; }
+
+# need_sources: OVS or OVS_DIR names something that there can be a tree of.
+need_sources() {
+    if [ -n "$OVS_DIR" ]; then
+        [ -d "$OVS_DIR" ] || die "OVS_DIR=$OVS_DIR: no such directory"
+        [ -e "$OVS_DIR/vswitchd/bridge.c" ] || die "OVS_DIR=$OVS_DIR: not an Open vSwitch source tree, it has no vswitchd/bridge.c"
+    elif [ -z "$(suite_of "$OVS")" ]; then
+        die "OVS=$OVS: expected one of $(awk '/^[0-9]/ { printf "%s ", $1 }' "$ROOT/ovs-patch/releases")(ovs-patch/releases);" \
+            "for another release give a source tree with OVS_DIR=PATH"
+    fi
+}
+
 # ovs_release TREE: which Open vSwitch it has, "3.1.0".
 ovs_release() { sed -n 's/^AC_INIT(openvswitch, \([^,]*\),.*/\1/p' "$1/configure.ac"; }
