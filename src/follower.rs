@@ -85,10 +85,13 @@ impl Follower {
     /// Closes the port, to be opened again if its interface is still there: until then nothing of it
     /// reaches the host.
     pub fn close(&self, port: Port) {
+        // An interface that has left is not ours any more.
+        let gone = self.inner.lock().machine.state() == State::Gone;
+        if gone {
+            port.state().let_go();
+        }
         let held = port.close();
         let mut inner = self.inner.lock();
-        // An interface that has left is not ours any more.
-        let gone = inner.machine.state() == State::Gone;
         inner.held = held.filter(|_| !gone);
         inner.machine.on(self.now(), Event::Closed);
     }

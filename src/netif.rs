@@ -116,6 +116,15 @@ pub fn set_promisc(ifname: &str, promisc: bool) -> Result<()> {
     os::set_promisc(ifname, promisc)
 }
 
+/// Switches promiscuous mode off, of the interface with that number, whatever its name is by now.
+///
+/// # Errors
+///
+/// Those of [`set_mtu`].
+pub fn unset_promisc(ifindex: u32) -> Result<()> {
+    os::unset_promisc(ifindex)
+}
+
 /// What the system counts of an interface beside frames and bytes, since it exists. The names are those
 /// of struct rtnl_link_stats64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

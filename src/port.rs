@@ -453,6 +453,11 @@ impl PortState {
         self.link.lock().set_promisc(promisc)
     }
 
+    /// Leaves the host interface, which is not the port's any more, as it was found.
+    pub fn let_go(&self) {
+        self.link.lock().let_go();
+    }
+
     /// How it was opened, as keys and values.
     pub fn status(&self) -> Vec<(&'static str, String)> {
         let mut status = vec![

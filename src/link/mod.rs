@@ -55,6 +55,8 @@ pub struct PortLink {
     counted: Option<(Statistics, Statistics)>,
     /// Bytes of a buffer.
     buf_size: u32,
+    /// The interface that was made promiscuous here.
+    made_promisc: Option<u32>,
     link: Link,
 }
 
@@ -67,6 +69,7 @@ impl PortLink {
             opened_changes: 0,
             counted: None,
             buf_size,
+            made_promisc: None,
             link: Link {
                 mac: virtual_mac(name),
                 up: true,
@@ -216,10 +219,25 @@ impl PortLink {
     /// Switches promiscuous mode on or off, of the host interface too.
     pub fn set_promisc(&mut self, promisc: bool) -> Result<()> {
         if let Some(ifname) = &self.ifname {
-            return netif::set_promisc(ifname, promisc);
+            netif::set_promisc(ifname, promisc)?;
+            if promisc && !self.link.promisc {
+                self.made_promisc = Some(self.link.ifindex);
+            } else if !promisc {
+                self.made_promisc = None;
+            }
+            return Ok(());
         }
         self.link.promisc = promisc;
         Ok(())
+    }
+
+    /// Leaves the interface, which is not the port's any more, as it was found: it may have another name
+    /// by now.
+    pub fn let_go(&mut self) {
+        if let Some(ifindex) = self.made_promisc.take() {
+            // It may be elsewhere, or nowhere.
+            let _ = netif::unset_promisc(ifindex);
+        }
     }
 
     fn take(&mut self, host: &HostInterface) {

@@ -17,7 +17,7 @@ use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use super::{HostInterface, Statistics, no_such_interface};
 use crate::error::{Error, Result};
 
-use rtnl::{Change, LinkRecord, Rtnl};
+use rtnl::{Change, LinkRecord, Rtnl, Target};
 
 mod ethtool;
 mod events;
@@ -112,9 +112,27 @@ pub(super) fn set_promisc(ifname: &str, promisc: bool) -> Result<()> {
     Query::new(ifname)?.change(Change::Flag(flag, promisc), what)
 }
 
+pub(super) fn unset_promisc(ifindex: u32) -> Result<()> {
+    let change = Change::Flag(libc::IFF_PROMISC as u32, false);
+    rtnl()?
+        .change(Target::Index(ifindex), change)
+        .map_err(|e| Error::from_io(format!("interface number {ifindex}"), &e))
+}
+
 /// The socket that all questions go through. It stays open, so that an answer does not depend on
 /// whether there is a descriptor left.
 static RTNL: Mutex<Option<Rtnl>> = Mutex::new(None);
+
+fn rtnl() -> Result<MappedMutexGuard<'static, Rtnl>> {
+    let mut slot = RTNL.lock();
+    if slot.is_none() {
+        let rtnl = Rtnl::new()
+            .map_err(|e| Error::from_io("cannot make a socket to ask for interfaces", &e))?;
+        *slot = Some(rtnl);
+    }
+    MutexGuard::try_map(slot, Option::as_mut)
+        .map_err(|_| Error::new(libc::EBADF, "no socket to ask for interfaces"))
+}
 
 /// Questions about one interface.
 struct Query<'a> {
@@ -132,16 +150,8 @@ impl<'a> Query<'a> {
         if ifname.is_empty() || ifname.len() > LONGEST_NAME || ifname.contains(['\0', ':']) {
             return Err(no_such_interface(ifname));
         }
-        let mut slot = RTNL.lock();
-        if slot.is_none() {
-            let rtnl = Rtnl::new()
-                .map_err(|e| Error::from_io("cannot make a socket to ask for interfaces", &e))?;
-            *slot = Some(rtnl);
-        }
-        let rtnl = MutexGuard::try_map(slot, Option::as_mut)
-            .map_err(|_| Error::new(libc::EBADF, "no socket to ask for interfaces"))?;
         Ok(Query {
-            rtnl,
+            rtnl: rtnl()?,
             ifname,
             name: [0; libc::IFNAMSIZ],
         })
@@ -153,7 +163,7 @@ impl<'a> Query<'a> {
     }
 
     fn change(&mut self, change: Change, what: &str) -> Result<()> {
-        let done = self.rtnl.change(self.ifname, change);
+        let done = self.rtnl.change(Target::Name(self.ifname), change);
         done.map_err(|e| self.explain(what, &e))
     }
 

@@ -61,6 +61,10 @@ pub(super) fn set_up(ifname: &str, _up: bool) -> Result<()> {
     Err(unsupported(ifname, "whether it is up"))
 }
 
+pub(super) fn unset_promisc(_ifindex: u32) -> Result<()> {
+    Ok(())
+}
+
 pub(super) fn set_promisc(ifname: &str, _promisc: bool) -> Result<()> {
     Err(unsupported(ifname, "promiscuous mode"))
 }

@@ -3,6 +3,7 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import socket
 import statistics
@@ -189,3 +190,22 @@ def test_an_interface_by_its_alternative_name(switch, make_host):
     run("ip", "link", "property", "add", "dev", "renamed", "altname", long)
     wait_until(lambda: link(switch, "a") == ("up", "up"), 30, "the link to be up")
     wait_until(lambda: host.reaches("10.0.0.2"), 30, "a ping")
+
+
+def test_an_interface_that_leaves_is_as_it_was(switch, pair):
+    def flags(name):
+        return json.loads(run("ip", "-j", "-d", "link", "show", "dev", name))[0]["flags"]
+
+    assert "PROMISC" in flags("p1") and "PROMISC" in flags("p2")
+    run("ip", "link", "set", "p1", "name", "away")
+    wait_until(lambda: "PROMISC" not in flags("away"), 30, "the interface to be let go")
+    assert "xdp" not in run("ip", "-d", "link", "show", "dev", "away")
+    # Another one by that name is the port's while it is there.
+    run("ip", "link", "add", "p1", "type", "veth", "peer", "name", "nobody")
+    wait_until(lambda: "PROMISC" in flags("p1"), 30, "the other interface to be taken")
+    run("ip", "link", "set", "p1", "name", "other")
+    run("ip", "link", "set", "away", "name", "p1")
+    wait_until(lambda: "PROMISC" in flags("p1"), 30, "the interface to be taken again")
+    assert "PROMISC" not in flags("other")
+    run("ip", "link", "del", "other")
+    wait_until(lambda: pair[0].reaches("10.0.0.2"), 30, "a ping")

@@ -60,6 +60,14 @@ pub(super) enum Change {
     Mac([u8; 6]),
 }
 
+/// Which link.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Target<'a> {
+    Name(&'a str),
+    /// By its number, whatever its name is.
+    Index(u32),
+}
+
 /// A socket to ask about links.
 #[derive(Debug)]
 pub(super) struct Rtnl {
@@ -103,9 +111,13 @@ impl Rtnl {
     }
 
     /// Changes that link, and nothing else of it.
-    pub(super) fn change(&mut self, name: &str, change: Change) -> io::Result<()> {
+    pub(super) fn change(&mut self, link: Target<'_>, change: Change) -> io::Result<()> {
         let mut info = [0; INFO];
-        let mut attributes = vec![by_name(name)];
+        let mut attributes = Vec::new();
+        match link {
+            Target::Name(name) => attributes.push(by_name(name)),
+            Target::Index(ifindex) => info[4..8].copy_from_slice(&ifindex.to_ne_bytes()),
+        }
         match change {
             Change::Flag(flag, on) => {
                 let flags = if on { flag } else { 0 };
