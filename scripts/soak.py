@@ -63,8 +63,8 @@ class Soak:
         way = WAYS[i % len(WAYS)]
         network.br0_does(action)
         network.pair_by(way)
-        expect(lambda: network.reaches(1, 2), 10, f"h1 does not reach h2 through {action}")
-        expect(lambda: network.reaches(5, 6), 10, f"h5 does not reach h6 through {way}")
+        expect(lambda: network.reaches(1, 2), 30, f"h1 does not reach h2 through {action}")
+        expect(lambda: network.reaches(5, 6), 30, f"h5 does not reach h6 through {way}")
         self.change_ports(i, action)
         self.change_queues(i)
         self.interface.play(i)
@@ -154,7 +154,7 @@ class Soak:
             for peer in peers(n):
                 self.errors.expect(
                     lambda n=n, peer=peer: network.reaches(n, peer),
-                    10,
+                    30,
                     f"h{n} does not reach h{peer} any more",
                 )
         self.errors.expect(self.quiet, 20, "the ports do not come to rest")
