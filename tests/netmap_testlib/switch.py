@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import shutil
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -182,8 +183,17 @@ class Switch:
         return self.tool("ovs-vsctl", "--timeout=60", *arguments)
 
     def ofctl(self, *arguments, **options):
-        """ovs-ofctl."""
-        return self.tool("ovs-ofctl", *arguments, **options)
+        """ovs-ofctl, again if it was not connected: a connection that is not made within a second is
+        given up, and a busy machine may take longer."""
+        end = time.monotonic() + 60
+        while True:
+            try:
+                return self.tool("ovs-ofctl", "--timeout=60", *arguments, **options)
+            except CommandError as error:
+                connected = "failed to connect" not in error.output
+                if connected or not self.alive or time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
 
     def ctl(self, command, *arguments):
         """ovs-appctl to ovs-vswitchd."""
