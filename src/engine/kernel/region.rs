@@ -102,7 +102,21 @@ impl KernelRegion {
             }
         }
         let pools = pools_info(device, port, mem_id)
+            .or_else(|e| match port.rsplit_once(':') {
+                // An interface of VALE's that is attached to a switch: known by its own name only.
+                Some((_, interface)) => pools_info(device, interface, mem_id).map_err(|_| e),
+                None => Err(e),
+            })
             .map_err(|e| Error::from_io(format!("{port}: cannot ask for its region"), &e))?;
+        if pools.nr_mem_id != mem_id {
+            return Err(Error::new(
+                libc::EIO,
+                format!(
+                    "{port}: the module opened it in region {mem_id} and says that it is in {}",
+                    pools.nr_mem_id
+                ),
+            ));
+        }
         let made = KernelRegion::over(mem_id, Mapping::new(mem_id, pools)?)?;
         regions.push(Known {
             mem_id,
