@@ -2,15 +2,12 @@
 """Between ports of VALE switches."""
 
 import re
-from pathlib import Path
 
-import pytest
-from rig import PKT_GEN, await_same, same
+from rig import await_same, same
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 from scapy.layers.vxlan import VXLAN
 
-from netmap_testlib import run
 from netmap_testlib.frames import FRAME, TAGGED
 
 # FRAME in VXLAN as the switch sends it: the checksum of IP and the UDP source port are its choice.
@@ -158,25 +155,3 @@ def test_failing_opens(rig):
     rig.send("vale0:2", 500)
     await_same("packets of p1", 500, lambda: rig.counter("p1", "rx"))
     rig.balanced()
-
-
-def test_persistent_vale_interface(rig):
-    """An interface that VALE makes of a port, attached to a switch: a port by either name."""
-    ctl = Path(PKT_GEN).parent.parent / "vale-ctl/vale-ctl"
-    if not ctl.exists():
-        pytest.skip("no vale-ctl beside pkt-gen")
-    run(ctl, "-n", "v7")
-    try:
-        run(ctl, "-a", "vale7:v7")
-        run("ip", "link", "set", "v7", "up")
-        rig.bridge()
-        for name in ("vale7:v7", "netmap:v7"):
-            rig.port("p1", 1, name)
-            rig.flow("actions=drop")
-            rig.send("vale7:2", 300)
-            await_same("packets of p1", 300, lambda: rig.counter("p1", "rx"))
-            rig.balanced()
-            rig.switch.del_port("p1")
-        run(ctl, "-d", "vale7:v7")
-    finally:
-        run(ctl, "-r", "v7")
