@@ -95,21 +95,33 @@ def note(record_property):
     return lambda text: record_property("note", text)
 
 
+class KernelLog:
+    """A file with what the kernel says: its own buffer keeps only the end of that."""
+
+    def __init__(self):
+        self.log = RESULTS / "kernel.log"
+        self.log.write_text("")
+        self.follower = spawn("dmesg", "--follow-new", log=self.log)
+
+    def __call__(self, what):
+        """Waits until all that was said until now is in the file."""
+        mark = f"netmap suite {os.getpid()} {what}"
+
+        def arrived():
+            # Again and again, as the kernel drops some of what programs write there.
+            Path("/dev/kmsg").write_text(mark)
+            return mark in self.log.read_text(errors="replace")
+
+        wait_until(arrived, 120, f"dmesg to say {mark!r}", interval=1)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def kernel_log():
-    """A file with what the kernel says from now on: its own buffer keeps only the end of that."""
-    log = RESULTS / "kernel.log"
-    log.write_text("")
-    follower = spawn("dmesg", "--follow-new", log=log)
-    mark = f"netmap suite {os.getpid()} starts"
-
-    def follows():
-        Path("/dev/kmsg").write_text(mark)
-        return mark in log.read_text(errors="replace")
-
-    wait_until(follows, 60, "dmesg to follow the kernel's log", interval=0.5)
+    """What the kernel says from now on."""
+    log = KernelLog()
+    log("starts")
     yield log
-    stop(follower)
+    stop(log.follower)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from netmap_testlib import run, wait_until
+from netmap_testlib import run
 
 BAD = re.compile(
     "WARNING|BUG:|Oops|Call Trace|general protection|refcount|lockdep|hung task", re.IGNORECASE
@@ -27,9 +27,7 @@ def test_module_unloads(switch, region):
 
 def test_kernel_log(kernel_log):
     """No warning of the kernel in the whole run."""
-    mark = f"netmap suite {os.getpid()} ends"
-    Path("/dev/kmsg").write_text(mark)
-    text = kernel_log.read_text
-    wait_until(lambda: mark in text(errors="replace"), 60, "the end of the kernel's log")
-    bad = [line for line in text(errors="replace").splitlines() if BAD.search(line)]
+    kernel_log("ends")
+    text = kernel_log.log.read_text(errors="replace")
+    bad = [line for line in text.splitlines() if BAD.search(line)]
     assert not bad, bad[0]

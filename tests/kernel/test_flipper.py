@@ -60,7 +60,6 @@ FLOWS = [
     "dl_type=0x894f,nsh_mdtype=1,actions=decap(),decap(),output:3",
     "dl_type=0x894f,actions=decap(),decap(),output:3",
     "dl_type=0x8847,actions=pop_mpls:0x0800,dec_ttl,output:3",
-    "dl_type=0x8100,actions=strip_vlan,strip_vlan,output:3",
     "vlan_tci=0x1000/0x1000,actions=strip_vlan,output:3",
     "udp,tp_dst=4789,actions=LOCAL",
     "ip,actions=ct(commit,zone=1),push_vlan:0x8100,output:3",
@@ -82,7 +81,7 @@ def test_flipper(rig, note, port, peer, ring):
     rig.bridge()
     rig.port("out", 1, "vale5:1@1")
     rig.tunnel(port, trusted=False)
-    rig.flow("in_port=10,actions=ct(commit,zone=3),output:1")
+    rig.flow("in_port=10,ip,actions=ct(commit,zone=3),output:1")
     rig.port("sink", 3, "vale7:1@1", bridge="br1")
     for flow in FLOWS:
         command = ["-O", "OpenFlow13", "add-flow", "br1", f"priority=40000,in_port=2,{flow}"]
