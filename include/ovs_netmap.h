@@ -132,6 +132,15 @@ struct netmap_port_config {
      * module): else they are copied on receipt.
      */
     bool trusted_peer;
+    /**
+     * Whether checksums that a sender left out are completed: "auto", "on" or
+     * "off"; NULL for "auto".
+     */
+    const char *rx_csum;
+    /**
+     * Directory for what must survive a crash of the process; NULL for none.
+     */
+    const char *run_dir;
 };
 
 /** State of a port's link. */
@@ -148,7 +157,7 @@ struct netmap_link {
     bool full_duplex;
     /** Longest payload of a frame, now. */
     uint32_t mtu;
-    /** Largest MTU that a buffer has room for. */
+    /** Largest MTU that the port takes. */
     uint32_t max_mtu;
     /** Index of the host interface; 0 when there is none. */
     uint32_t ifindex;
@@ -620,6 +629,37 @@ uint64_t netmap_us_to_ticks(uint64_t us);
  * @note Threads: any.
  */
 uint64_t netmap_ticks_to_us(uint64_t ticks);
+
+/**
+ * Limits what a port receives; the rest is dropped. While traffic runs, too.
+ *
+ * @param[in] port the port; NULL does nothing.
+ * @param[in] kbits_rate kilobits in a second, without Ethernet headers; 0 for
+ *     no limit.
+ * @param[in] kbits_burst kilobits at once; 0 for 8000.
+ * @param[in] kpkts_rate thousands of packets in a second; 0 for no limit.
+ * @param[in] kpkts_burst thousands of packets at once; 0 for 16.
+ * @note Threads: main.
+ * @pre port is NULL or open.
+ */
+void netmap_port_set_policing(struct netmap_port *port,
+                              uint32_t kbits_rate,
+                              uint32_t kbits_burst,
+                              uint32_t kpkts_rate,
+                              uint32_t kpkts_burst);
+
+/**
+ * Limits what a port sends; the rest is dropped. While traffic runs, too.
+ *
+ * @param[in] port the port; NULL does nothing.
+ * @param[in] cir bytes in a second, without Ethernet headers; 0 for no limit.
+ * @param[in] cbs bytes at once, likewise.
+ * @note Threads: main.
+ * @pre port is NULL or open.
+ */
+void netmap_port_set_egress_policer(struct netmap_port *port,
+                                    uint64_t cir,
+                                    uint64_t cbs);
 
 /**
  * Reads the state of a port's link, as of the last netmap_port_refresh.

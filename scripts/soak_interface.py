@@ -109,8 +109,9 @@ class InterfaceEvents:
 
     def mtu(self):
         self.set("mtu", "1400")
-        # Too long for a buffer: frames are dropped, and the port says so.
+        # Frames over several buffers, and such that are too long: the port says so.
         self.set("mtu", "9000")
+        self.set("mtu", "9300")
         self.errors.expect(
             lambda: "MTU" in (self.switch.error(self.name) or ""), 30, "no error about the MTU"
         )

@@ -45,7 +45,7 @@ macro_rules! counters {
 counters! {
     /// Counters of one receive ring.
     RxCounters {
-        /// Frames given to OVS.
+        /// Frames received: OVS got them, but for those policed.
         packets,
         /// Their bytes.
         bytes,
@@ -57,7 +57,13 @@ counters! {
         sync_errors,
         /// Times that frames had to wait in the ring, because OVS has all packets.
         no_buffer,
-        /// Frames dropped: longer than a buffer.
+        /// Frames that came over several slots.
+        several_slots,
+        /// Frames whose checksum the sender had left out, and that have one now.
+        csum_completed,
+        /// Frames dropped: more than the limit of the port.
+        policed,
+        /// Frames dropped: longer than any MTU allows, or in too many slots.
         too_long,
         /// Frames dropped: the link of a port without host interface was down.
         link_down,
@@ -73,7 +79,8 @@ counters! {
 impl RxCounters {
     /// Frames that were dropped.
     pub fn dropped(&self) -> u64 {
-        self.too_long.get() + self.link_down.get() + self.bad_index.get() + self.bad_length.get()
+        let bad = self.too_long.get() + self.bad_index.get() + self.bad_length.get();
+        bad + self.link_down.get() + self.policed.get()
     }
 }
 
@@ -94,11 +101,15 @@ counters! {
         zero_copy,
         /// Frames sent by copying them.
         copied,
+        /// Of these, those that took several slots.
+        several_slots,
+        /// Frames dropped: more than the limit of the port.
+        policed,
         /// Frames dropped: the link was down.
         link_down,
         /// Frames dropped: no free slot in any ring.
         ring_full,
-        /// Frames dropped: longer than the MTU allows or a buffer holds.
+        /// Frames dropped: longer than the MTU allows, or than the port takes.
         too_long,
         /// Slots skipped: their buffer does not exist, or is not this ring's. The frame went into the
         /// next slot.
@@ -112,7 +123,8 @@ counters! {
 impl TxCounters {
     /// Frames that were dropped.
     pub fn dropped(&self) -> u64 {
-        self.link_down.get() + self.ring_full.get() + self.too_long.get()
+        let late = self.link_down.get() + self.ring_full.get();
+        late + self.too_long.get() + self.policed.get()
     }
 }
 
@@ -137,7 +149,7 @@ mod tests {
         counters.bytes.add(60);
         counters.bytes.add(4);
         let list = counters.list();
-        assert_eq!(list.len(), 11);
+        assert_eq!(list.len(), 14);
         assert!(list.contains(&("bytes", 64)));
     }
 }

@@ -30,9 +30,11 @@ compile_error!("netmap's rings are shared with a 64-bit kernel: only 64-bit targ
 
 mod abi;
 mod burst; // (U)
+mod bytes; // (U)
 mod clock; // (U) one line a processor
 mod config;
 mod counters;
+mod csum;
 mod engine; // (U) user_region, xdp, kernel
 mod error;
 mod exclusive; // (U)
@@ -44,7 +46,9 @@ mod logger;
 mod model_sync;
 mod name;
 mod netif; // (U)
-mod pool; // (U) header, layout, slice, cache
+mod offload;
+mod policer;
+mod pool; // (U) header, layout, moved, slice, cache
 mod port;
 mod region; // (U)
 mod ring; // (U)
@@ -54,12 +58,15 @@ mod show;
 pub mod test_utils; // (U)
 mod throttle;
 mod tx;
+mod vlan;
 
 pub use burst::TxBurst;
 pub use config::{Config, EngineChoice, PortConfig, set as set_config};
 pub use error::{Error, Result};
 pub use exclusive::Exclusive;
 pub use link::Link;
+pub use offload::RxCsum;
+pub use policer::Limits;
 pub use pool::{Frame, PacketLayout, flush_thread, free_raw as free_packet};
 pub use port::{Port, PortState, Stats};
 pub use rx::RxQueue;

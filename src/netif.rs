@@ -47,6 +47,8 @@ pub struct HostInterface {
     pub speed_mbps: u32,
     /// Name of its driver; empty when unknown.
     pub driver: String,
+    /// Where its device is, as its driver has it; empty when it is a device of software alone.
+    pub bus: String,
     /// NUMA node of its device; None when it has no device or the machine no nodes.
     pub numa_node: Option<u32>,
     /// Receive queues in use, at least 1.
@@ -181,6 +183,34 @@ impl Statistics {
 /// Those of [`HostInterface::read`].
 pub fn statistics(ifname: &str) -> Result<Statistics> {
     os::statistics(ifname)
+}
+
+/// What an interface does with VLAN tags of received frames: it may keep them beside the frame. A bit
+/// a kind of tag, 802.1Q and 802.1ad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RxVlan {
+    /// Kinds that it takes out of frames.
+    pub active: u8,
+    /// Kinds for which that can be changed.
+    pub changeable: u8,
+}
+
+/// Reads it.
+///
+/// # Errors
+///
+/// Those of [`HostInterface::read`].
+pub fn rx_vlan(ifname: &str) -> Result<RxVlan> {
+    os::rx_vlan(ifname)
+}
+
+/// Changes it for the `kinds` given, bits as in [`RxVlan`].
+///
+/// # Errors
+///
+/// Those of [`HostInterface::read`]; `EOPNOTSUPP` when the driver does not follow.
+pub fn set_rx_vlan(ifname: &str, kinds: u8, on: bool) -> Result<()> {
+    os::set_rx_vlan(ifname, kinds, on)
 }
 
 fn no_such_interface(ifname: &str) -> Error {

@@ -11,17 +11,19 @@ use parking_lot::Mutex;
 use crate::clock;
 use crate::config::{self, PortConfig};
 use crate::counters::{RxCounters, TxCounters};
-use crate::engine::{self, EnginePort, Held, OpenRequest, Opened, RingPair, SyncedRing};
+use crate::engine::{self, EnginePort, FrameRoom, Held, OpenRequest, Opened, RingPair, SyncedRing};
 use crate::error::{Error, Result};
 use crate::exclusive::Exclusive;
 use crate::index::{BufIdx, Owner};
 use crate::link::{Link, PortLink};
 use crate::name::PortName;
 use crate::netif::{self, HostInterface};
+use crate::policer::{Limits, Policer};
 use crate::pool::{self, Pool};
 use crate::rx::RxQueue;
 use crate::throttle::Interval;
 use crate::tx::TxQueue;
+use crate::vlan::VlanGuard;
 
 /// How long threads have to give their packets back before the process ends.
 const SURRENDER_TIME: Duration = Duration::from_millis(200);
@@ -85,6 +87,12 @@ pub struct PortState {
     link: Mutex<PortLink>,
     /// As [`PortLink::max_frame`], for the transmit queues.
     max_frame: Arc<AtomicU32>,
+    complete_checksums: bool,
+    /// `None` without an interface, and when the port is closed.
+    vlan: Mutex<Option<VlanGuard>>,
+    /// The limits of its queues.
+    ingress: Arc<Policer>,
+    egress: Arc<Policer>,
     /// `None` when the port is closed.
     engine: Mutex<Option<Box<dyn EnginePort>>>,
     /// By queue.
@@ -210,8 +218,11 @@ impl Port {
             port: engine,
         } = opened;
         let copies = others_write && !wanted.trusted_peer;
-        let buf_size = region.buf_size();
-        let prepared = PortLink::new(&name.to_string(), engine.host_interface(), buf_size)
+        let room = match engine.takes_several_slots() {
+            true => FrameRoom::SeveralSlots,
+            false => FrameRoom::Buffer(region.buf_size()),
+        };
+        let prepared = PortLink::new(&name.to_string(), engine.host_interface(), room)
             .and_then(|link| same_interface(&name, link, engine.ifindex()))
             .and_then(|link| Ok((link, Pool::of(&region, wanted.packet)?)));
         let (link, pool) = match prepared {
@@ -221,15 +232,27 @@ impl Port {
                 return Err(error);
             }
         };
+        let host = engine.host_interface().map(HostInterface::read);
+        let host = host.and_then(Result::ok);
+        let complete_checksums = wanted.rx_csum.applies(host.as_ref());
+        let vlan = host.map(|host| VlanGuard::new(&host, engine.vlan_tags(), wanted.run_dir));
+        if let Some(fault) = vlan.as_ref().and_then(VlanGuard::fault) {
+            log::warn!("{}: {fault}", wanted.ovs_name);
+        }
         let max_frame = Arc::new(AtomicU32::new(link.max_frame()));
         let brought = extra.len();
         pool.port_opened(extra);
 
+        let (ingress, egress) = (Arc::<Policer>::default(), Arc::<Policer>::default());
         let (rx_rings, tx_rings) = split(rings);
         let mut rxqs = Vec::new();
         let mut rx = Vec::new();
         for rings in deal(rx_rings, n_rxq) {
             let mut queue = RxQueue::new(Arc::clone(&pool));
+            queue.police(&ingress);
+            if complete_checksums {
+                queue.complete_checksums();
+            }
             if link.link().ifindex == 0 {
                 queue.stop_while_down(Arc::clone(&max_frame));
             }
@@ -250,7 +273,8 @@ impl Port {
         let mut tx = Vec::new();
         for rings in deal(tx_rings, n_txq) {
             let slots = rings.iter().map(|r| r.ring.num_slots()).collect();
-            let queue = TxQueue::new(Arc::clone(&pool), rings, Arc::clone(&max_frame));
+            let mut queue = TxQueue::new(Arc::clone(&pool), rings, Arc::clone(&max_frame));
+            queue.police(&egress);
             tx.push(QueueState {
                 slots,
                 counters: vec![queue.counters()],
@@ -267,6 +291,10 @@ impl Port {
             copies,
             link: Mutex::new(link),
             max_frame,
+            complete_checksums,
+            vlan: Mutex::new(vlan),
+            ingress,
+            egress,
             engine: Mutex::new(Some(engine)),
             rx,
             tx,
@@ -316,6 +344,7 @@ impl Port {
         let pool = &self.state.pool;
         let extra = pool.port_closed(self.brought);
         let held = engine.close(extra);
+        self.state.vlan.lock().take();
         Arc::clone(pool).retire();
         log::info!("{}: closed {}", self.state.ovs_name, self.state.name);
         held
@@ -400,6 +429,10 @@ impl PortState {
         if let Some(fault) = fault.filter(|fault| Some(fault) != old_fault.as_ref()) {
             log::warn!("{}: {fault}", self.ovs_name);
         }
+        drop(link);
+        if let Some(vlan) = &*self.vlan.lock() {
+            vlan.refresh();
+        }
         changed
     }
 
@@ -420,7 +453,8 @@ impl PortState {
 
     /// What keeps the port from working as its interface is now, for the user.
     pub fn fault(&self) -> Option<String> {
-        self.link.lock().fault()
+        let of_link = self.link.lock().fault();
+        of_link.or_else(|| Some(self.vlan.lock().as_ref()?.fault()?.to_owned()))
     }
 
     /// Sets the MTU.
@@ -458,6 +492,16 @@ impl PortState {
         self.link.lock().let_go();
     }
 
+    /// Changes how much is received.
+    pub fn set_ingress_limits(&self, limits: Limits) {
+        self.ingress.set(limits);
+    }
+
+    /// Changes how much is sent.
+    pub fn set_egress_limits(&self, limits: Limits) {
+        self.egress.set(limits);
+    }
+
     /// How it was opened, as keys and values.
     pub fn status(&self) -> Vec<(&'static str, String)> {
         let mut status = vec![
@@ -466,6 +510,10 @@ impl PortState {
             ("n_rxq", self.rx.len().to_string()),
             ("n_txq", self.tx.len().to_string()),
             ("rxsync-intval", self.rxsync_interval_us().to_string()),
+            (
+                "rx-csum",
+                if self.complete_checksums { "on" } else { "off" }.into(),
+            ),
         ];
         if let Some(engine) = &*self.engine.lock() {
             status.insert(1, ("engine", engine.engine().into()));

@@ -331,17 +331,26 @@ impl<'a> RawBytes<'a> {
         self.len
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// First byte.
     #[inline]
     pub fn as_ptr(&self) -> *const u8 {
         self.ptr
     }
-}
 
-#[cfg(feature = "test-utils")]
-impl RawBytes<'_> {
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
+    /// The first `len` bytes, or all, and the rest.
+    pub fn split_at(self, len: usize) -> (RawBytes<'a>, RawBytes<'a>) {
+        let len = len.min(self.len);
+        let first = RawBytes { len, ..self };
+        let rest = RawBytes {
+            ptr: self.ptr.wrapping_add(len),
+            len: self.len - len,
+            ..self
+        };
+        (first, rest)
     }
 }
 

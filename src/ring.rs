@@ -125,6 +125,8 @@ pub struct Ring {
     max_offset: u32,
     /// Bits that are 0 in each offset: the alignment, a power of two, less one.
     unaligned: u32,
+    /// Most slots that a frame may take.
+    max_frags: u32,
     owner: Owner,
     /// Keeps the ring's memory mapped.
     memory: Arc<dyn Any + Send + Sync>,
@@ -162,6 +164,7 @@ impl Ring {
             offset_mask: 0,
             max_offset: 0,
             unaligned: 0,
+            max_frags: 1,
             owner,
             memory,
         };
@@ -207,6 +210,17 @@ impl Ring {
     /// From now on frames may start only at multiples of `alignment`, a power of two.
     pub fn set_offset_alignment(&mut self, alignment: u32) {
         self.unaligned = alignment.next_power_of_two() - 1;
+    }
+
+    /// From now on a frame may take `max_frags` slots, all but the last with `NS_MOREFRAG`.
+    pub fn set_max_frags(&mut self, max_frags: u32) {
+        self.max_frags = max_frags.clamp(1, self.num_slots - 1);
+    }
+
+    /// Most slots that a frame may take.
+    #[inline]
+    pub fn max_frags(&self) -> u32 {
+        self.max_frags
     }
 
     /// Whether a frame may start at `offset` in its buffer.

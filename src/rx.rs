@@ -13,10 +13,12 @@ use crate::abi::NETMAP_MAX_FRAGS;
 use crate::burst::{ReadyPacket, RxBurst};
 use crate::clock;
 use crate::counters::RxCounters;
-use crate::engine::SyncedRing;
+use crate::csum;
+use crate::engine::{HEADROOM, LARGEST_MTU, LONGEST_FRAME, SyncedRing};
 use crate::index::{BufIdx, OwnedBuf, Owner};
 use crate::logger::RateLimit;
-use crate::pool::{Frame, Pool};
+use crate::policer::Policer;
+use crate::pool::{Frame, OwnMemory, Pool};
 use crate::region::Region;
 use crate::ring::{BadRing, Batch, Ring, Slot, SlotCell};
 use crate::throttle::{Interval, Throttle};
@@ -24,6 +26,8 @@ use crate::throttle::{Interval, Throttle};
 mod copy;
 
 static TOO_LONG: RateLimit = RateLimit::new(6, 3);
+
+const _: () = assert!(HEADROOM + LONGEST_FRAME <= u16::MAX as u32);
 
 /// A receive queue: the rings that one thread polls.
 pub struct RxQueue {
@@ -36,6 +40,10 @@ pub struct RxQueue {
     max_frame: Option<Arc<AtomicU32>>,
     /// Whether frames are copied out of their buffers.
     copies: bool,
+    /// Whether frames may come with partial checksums.
+    complete_checksums: bool,
+    /// The limit of the port.
+    policer: Arc<Policer>,
 }
 
 /// On lines of its own, as the thread that has it writes it in each poll.
@@ -56,6 +64,8 @@ impl RxQueue {
             pool,
             max_frame: None,
             copies: false,
+            complete_checksums: false,
+            policer: Arc::default(),
         }
     }
 
@@ -68,6 +78,16 @@ impl RxQueue {
     /// writes.
     pub(crate) fn copy_frames(&mut self) {
         self.copies = true;
+    }
+
+    /// Follows `policer`.
+    pub fn police(&mut self, policer: &Arc<Policer>) {
+        self.policer = Arc::clone(policer);
+    }
+
+    /// Has partial checksums completed ([`crate::csum`]).
+    pub fn complete_checksums(&mut self) {
+        self.complete_checksums = true;
     }
 
     /// Adds a ring, synced when it is empty, at most once an `interval`.
@@ -110,7 +130,15 @@ impl RxQueue {
         }
         let mut burst = RxBurst::new(&self.pool, out);
         for _ in 0..self.rings.len() {
-            self.rings[self.next].recv(&mut burst);
+            let ring = &mut self.rings[self.next];
+            let before = burst.given();
+            ring.recv(&mut burst);
+            if self.policer.is_active() {
+                ring.police(&mut burst, before, &self.policer);
+            }
+            if self.complete_checksums {
+                ring.complete_checksums(&burst, before);
+            }
             self.next += 1;
             if self.next >= self.rings.len() {
                 self.next = 0;
@@ -156,6 +184,23 @@ impl RxRing {
                 self.counters.bad_ring.add(1);
                 0
             }
+        }
+    }
+
+    /// Drops what is too much of the frames that came since there were `before`.
+    fn police(&self, burst: &mut RxBurst<'_>, before: usize, policer: &Policer) {
+        let dropped = burst.police(before, policer);
+        if dropped > 0 {
+            self.counters.policed.add(dropped as u64);
+        }
+    }
+
+    /// Completes the checksums in the frames that came since there were `before`.
+    fn complete_checksums(&self, burst: &RxBurst<'_>, before: usize) {
+        let frames = burst.frames_since(before);
+        let completed = frames.filter(|&frame| csum::complete(frame)).count();
+        if completed > 0 {
+            self.counters.csum_completed.add(completed as u64);
         }
     }
 
@@ -206,19 +251,9 @@ fn take(mut batch: Batch<'_>, burst: &mut RxBurst<'_>, counters: &RxCounters) ->
         if !stopped {
             continue;
         }
-        match slow_path(&batch, region, counters) {
-            SlowPath::Take(part, buf) => {
-                let Some(packet) = burst.ready().next() else {
-                    unreachable!("as many packets were ready as slots were looked at");
-                };
-                let empty = exchange(batch.slot(0), part, buf, region, batch.ring(), packet);
-                burst.handed_out(1);
-                batch.pass(empty);
-                batch.skip(part.slots - 1);
-                bytes += part.len;
-            }
-            SlowPath::Drop(slots) => batch.skip(slots),
-            SlowPath::Wait => break,
+        match take_slowly(&mut batch, burst, counters) {
+            Some(len) => bytes += len,
+            None => break,
         }
     }
     batch.commit();
@@ -229,6 +264,46 @@ fn take(mut batch: Batch<'_>, burst: &mut RxBurst<'_>, counters: &RxCounters) ->
         counters.bursts.add(1);
     }
     received
+}
+
+/// Takes, or drops, the first frame left, which is not simply one good slot; there must be a packet ready for
+/// it. Returns how many bytes were taken; `None` if the frame must wait. Out of line, so that the loop which
+/// calls it has the registers for itself.
+#[cold]
+#[inline(never)]
+fn take_slowly(
+    batch: &mut Batch<'_>,
+    burst: &mut RxBurst<'_>,
+    counters: &RxCounters,
+) -> Option<u64> {
+    let region = burst.pool().region();
+    let found = slow_path(batch, region, counters);
+    let Some(packet) = burst.ready().next() else {
+        unreachable!("as many packets were ready as slots were looked at");
+    };
+    match found {
+        SlowPath::Take(part, buf) => {
+            let empty = exchange(batch.slot(0), part, buf, region, batch.ring(), packet);
+            burst.handed_out(1);
+            batch.pass(empty);
+            batch.skip(part.slots - 1);
+            counters.several_slots.add(u64::from(part.slots > 1));
+            Some(part.len)
+        }
+        SlowPath::TakeLong(slots, memory, len) => {
+            packet.hand_out_moved(memory, HEADROOM as u16, len);
+            burst.handed_out(1);
+            // The slots keep their buffers.
+            batch.skip(slots);
+            counters.several_slots.add(1);
+            Some(len.into())
+        }
+        SlowPath::Drop(slots) => {
+            batch.skip(slots);
+            Some(0)
+        }
+        SlowPath::Wait => None,
+    }
 }
 
 /// Takes the frames in the cells of `slots`, up to the first that is not simply one good slot. Returns
@@ -294,6 +369,8 @@ fn exchange(
 enum SlowPath {
     /// Receive it: its bytes are all in this buffer, that of its first slot, now.
     Take(Part, OwnedBuf),
+    /// Receive it: its so many bytes behind the headroom in this memory are those in so many slots.
+    TakeLong(u32, OwnMemory, u32),
     /// Pass over this many slots; the drop is counted.
     Drop(u32),
     /// Leave it: its last slot has not come.
@@ -317,9 +394,19 @@ fn slow_path(batch: &Batch<'_>, region: &Region, counters: &RxCounters) -> SlowP
     // A first slot may be empty when more follow: netmap's e1000 does that when its ring starts.
     let fault = if whole.len == 0 || part.end() > room {
         &counters.bad_length
-    } else if whole.end() > room || whole.slots > NETMAP_MAX_FRAGS {
-        log_too_long(whole.slots, room);
+    } else if whole.is_too_long() {
+        log_too_long(whole.slots);
         &counters.too_long
+    } else if whole.end() > room {
+        match gather_long(batch, whole, region) {
+            Ok((memory, len)) => return SlowPath::TakeLong(whole.slots, memory, len),
+            Err(NoMemory::Malloc) => {
+                counters.no_buffer.add(1);
+                return SlowPath::Wait;
+            }
+            Err(NoMemory::BadIndex) => &counters.bad_index,
+            Err(NoMemory::BadLength) => &counters.bad_length,
+        }
     } else {
         match region.claim(BufIdx(slot.buf_idx), ring.owner()) {
             Some(buf) if gather(batch, whole, region, &buf) => {
@@ -337,14 +424,54 @@ fn slow_path(batch: &Batch<'_>, region: &Region, counters: &RxCounters) -> SlowP
 }
 
 #[cold]
-fn log_too_long(slots: u32, room: u64) {
+fn log_too_long(slots: u32) {
     TOO_LONG.log(
         log::Level::Warn,
         format_args!(
-            "dropped a frame over {slots} slots: a buffer has room for {room} bytes; lower the MTU, or \
-             raise other_config:netmap-buf-size (user space) or netmap's buf_size (kernel)"
+            "dropped a frame over {slots} slots: it has more than {LONGEST_FRAME} bytes, or takes more \
+             than {NETMAP_MAX_FRAGS}; lower the MTU of all hosts to {LARGEST_MTU} at most"
         ),
     );
+}
+
+/// Why a long frame could not be taken.
+enum NoMemory {
+    /// There is none.
+    Malloc,
+    /// One of its slots names a buffer that is not the ring's.
+    BadIndex,
+    /// One of its slots names bytes outside its buffer.
+    BadLength,
+}
+
+/// Copies the frame `whole`, which is longer than a buffer, to memory of its own, behind the headroom.
+/// Returns how many bytes it has there.
+fn gather_long(
+    batch: &Batch<'_>,
+    whole: Part,
+    region: &Region,
+) -> Result<(OwnMemory, u32), NoMemory> {
+    let ring = batch.ring();
+    let memory = OwnMemory::new((HEADROOM + whole.len as u32) as u16);
+    let mut memory = memory.ok_or(NoMemory::Malloc)?;
+    let mut at = HEADROOM as usize;
+    for i in 0..whole.slots {
+        // As in `gather`, a second reading: what is counted is what was copied.
+        let slot = batch.slot(i);
+        let idx = BufIdx(slot.buf_idx);
+        if !region.is_held_by(idx, ring.owner()) {
+            return Err(NoMemory::BadIndex);
+        }
+        let offset = ring.offset_of(&slot).min(u32::MAX as u64) as u32;
+        match region.bytes(idx, offset, slot.len as u32) {
+            Some(bytes) if memory.write(at, bytes) => at += slot.len as usize,
+            _ => return Err(NoMemory::BadLength),
+        }
+    }
+    match at as u32 - HEADROOM {
+        0 => Err(NoMemory::BadLength),
+        len => Ok((memory, len)),
+    }
 }
 
 /// A frame in the ring: how many slots, where it starts in the first one's buffer, all its bytes.
@@ -364,6 +491,12 @@ impl Part {
             offset: ring.offset_of(slot),
             len: slot.len as u64,
         }
+    }
+
+    /// Whether it is longer than any port takes.
+    #[inline]
+    fn is_too_long(&self) -> bool {
+        self.len > LONGEST_FRAME as u64 || self.slots > NETMAP_MAX_FRAGS
     }
 
     /// Where it would end in its first slot's buffer.

@@ -5,12 +5,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use netmap_sys::netmap::NS_BUF_CHANGED;
+use netmap_sys::netmap::{NS_BUF_CHANGED, NS_MOREFRAG};
 
 use crate::burst::{Swappable, TxBurst};
 use crate::counters::TxCounters;
 use crate::engine::{HEADROOM, SyncedRing};
 use crate::index::{BufIdx, Owner};
+use crate::policer::Policer;
 use crate::pool::{Frame, Pool};
 use crate::region::{RawBytes, Region};
 use crate::ring::{Batch, Ring, Slot, SlotCell};
@@ -24,6 +25,8 @@ pub struct TxQueue {
     /// Longest frame that may go out, shared by the queues of a port and changed with its MTU; 0 while
     /// the link is down.
     max_frame: Arc<AtomicU32>,
+    /// The limit of the port.
+    policer: Arc<Policer>,
     counters: Arc<TxCounters>,
 }
 
@@ -39,8 +42,14 @@ impl TxQueue {
             next: 0,
             pool,
             max_frame,
+            policer: Arc::default(),
             counters: Arc::default(),
         }
+    }
+
+    /// Follows `policer`.
+    pub fn police(&mut self, policer: &Arc<Policer>) {
+        self.policer = Arc::clone(policer);
     }
 
     pub(crate) fn counters(&self) -> Arc<TxCounters> {
@@ -55,10 +64,14 @@ impl TxQueue {
 
     /// Sends `packets`. Those of this library are put back to their pools, sent or not.
     #[inline]
-    pub fn send(&mut self, packets: TxBurst<'_>) -> Sent {
+    pub fn send(&mut self, mut packets: TxBurst<'_>) -> Sent {
         let max_frame = self.max_frame.load(Ordering::Relaxed);
         if max_frame == 0 {
             return self.refuse(packets);
+        }
+        if self.policer.is_active() {
+            let dropped = packets.police(&self.policer, &self.pool);
+            self.counters.policed.add(dropped as u64);
         }
         let mut burst = Burst {
             packets,
@@ -138,8 +151,8 @@ impl Burst<'_> {
         self.swap(&mut batch);
         while batch.left() > 0
             && let Some(data) = self.packets.next_bytes()
+            && self.copy(&mut batch, data)
         {
-            self.copy(&mut batch, data);
             self.swap(&mut batch);
         }
         batch.commit();
@@ -177,24 +190,32 @@ impl Burst<'_> {
     }
 
     /// Copies the next frame, whose bytes are `data`, into the buffer of the batch's first slot, or
-    /// finds out why neither that nor a swap works. Passes the slot, the frame, or both.
+    /// finds out why neither that nor a swap works. Passes the slot, the frame, or both; false if there are
+    /// too few slots for the frame.
     #[cold]
-    fn copy(&mut self, batch: &mut Batch<'_>, data: RawBytes<'_>) {
+    fn copy(&mut self, batch: &mut Batch<'_>, data: RawBytes<'_>) -> bool {
         let region = self.pool.region();
         let slot = batch.slot(0);
         let idx = BufIdx(slot.buf_idx);
         if data.len() > self.max_frame as usize {
             self.counters.too_long.add(1);
             self.packets.dismiss(self.pool);
-            return;
+            return true;
+        }
+        if data.len() > region.frame_room() as usize {
+            return self.copy_over_several(batch, data);
         }
         // Held while it is written: if its index stands in another ring, too, nobody takes it there.
         let owner = batch.ring().owner();
         let Some(buf) = region.claim(idx, owner) else {
             self.counters.bad_index.add(1);
             // Nothing of what the slot held before may go out; the frame goes into the next one.
-            batch.pass(Slot { len: 0, ..slot });
-            return;
+            batch.pass(Slot {
+                len: 0,
+                flags: 0,
+                ..slot
+            });
+            return true;
         };
         let offset = room_before(batch, region, data.len());
         let written = region.write(buf.idx(), offset, data);
@@ -213,6 +234,61 @@ impl Burst<'_> {
             self.counters.too_long.add(1);
         }
         self.packets.dismiss(self.pool);
+        true
+    }
+
+    /// As [`Burst::copy`], for a frame that is longer than a buffer.
+    fn copy_over_several(&mut self, batch: &mut Batch<'_>, data: RawBytes<'_>) -> bool {
+        let region = self.pool.region();
+        let buf_size = region.frame_room() as usize;
+        let slots = data.len().div_ceil(buf_size) as u32;
+        if slots > batch.ring().max_frags() {
+            self.counters.too_long.add(1);
+            self.packets.dismiss(self.pool);
+            return true;
+        }
+        if slots > batch.left() {
+            return false;
+        }
+        // As for one slot: all are held while they are written.
+        let owner = batch.ring().owner();
+        let claim = |i| region.claim(BufIdx(batch.slot(i).buf_idx), owner);
+        let bufs: Vec<_> = (0..slots).map_while(claim).collect();
+        if bufs.len() < slots as usize {
+            self.counters.bad_index.add(1);
+            // Those before the bad one must go empty, too.
+            for _ in 0..=bufs.len() {
+                let slot = batch.slot(0);
+                batch.pass(Slot {
+                    len: 0,
+                    flags: 0,
+                    ..slot
+                });
+            }
+            for buf in bufs {
+                region.release(buf, owner);
+            }
+            return true;
+        }
+        let mut rest = data;
+        for buf in bufs {
+            let (part, after) = rest.split_at(buf_size);
+            let slot = batch.slot(0);
+            // It is at most a buffer.
+            region.write(buf.idx(), 0, part);
+            rest = after;
+            batch.pass(Slot {
+                buf_idx: region.release(buf, owner).0,
+                len: part.len() as u16,
+                flags: if rest.is_empty() { 0 } else { NS_MOREFRAG },
+                ptr: batch.ring().with_offset(slot.ptr, 0),
+            });
+        }
+        self.bytes += data.len() as u64;
+        self.copied += 1;
+        self.counters.several_slots.add(1);
+        self.packets.dismiss(self.pool);
+        true
     }
 
     /// Counts, and puts all packets back.

@@ -24,8 +24,11 @@
 
 #include "openvswitch/vlog.h"
 #include "smap.h"
+#include "sset.h"
 
 VLOG_DEFINE_THIS_MODULE(netdev_netmap);
+
+#define EGRESS_POLICER "egress-policer"     /* As DPDK ports have it. */
 
 /* Returns the link of 'netdev' as last seen: all zeros if there is no port. */
 static struct netmap_link
@@ -320,50 +323,103 @@ netdev_netmap_get_status(const struct netdev *netdev, struct smap *status)
     return 0;
 }
 
-/* The kernel's traffic control, which would have to do 'what', does not see
- * the packets.  Says so if 'wanted', and again when wanted anew; '*toldp'
- * keeps whether that was done.  Returns 0 or EOPNOTSUPP. */
-static int
-netdev_netmap_no_tc(struct netdev *netdev, bool wanted, bool *toldp,
-                    const char *what)
+/* Makes the limits of 'dev' those of its port. */
+void
+netdev_netmap_apply_limits(struct netdev_netmap *dev)
 {
-    struct netdev_netmap *dev = netdev_netmap_cast(netdev);
-    bool told;
+    const struct netmap_policing *p = &dev->policing;
 
-    ovs_mutex_lock(&dev->mutex);
-    told = *toldp;
-    *toldp = wanted;
-    ovs_mutex_unlock(&dev->mutex);
-
-    if (wanted && !told) {
-        VLOG_WARN("%s: %s has no effect on a netmap port, whose packets pass "
-                  "by the kernel's traffic control: use OpenFlow meters "
-                  "instead (see \"add-meter\" in ovs-ofctl(8))",
-                  netdev_get_name(netdev), what);
+    if (dev->port) {
+        netmap_port_set_policing(dev->port, p->kbits_rate, p->kbits_burst,
+                                 p->kpkts_rate, p->kpkts_burst);
+        netmap_port_set_egress_policer(dev->port, dev->cir, dev->cbs);
     }
-    return wanted ? EOPNOTSUPP : 0;
 }
 
 int
-netdev_netmap_set_qos(struct netdev *netdev, const char *type,
-                      const struct smap *details OVS_UNUSED)
+netdev_netmap_get_qos_types(const struct netdev *netdev OVS_UNUSED,
+                            struct sset *types)
+{
+    sset_add(types, EGRESS_POLICER);
+    return 0;
+}
+
+int
+netdev_netmap_get_qos(const struct netdev *netdev, const char **typep,
+                      struct smap *details)
 {
     struct netdev_netmap *dev = netdev_netmap_cast(netdev);
 
-    return netdev_netmap_no_tc(netdev, *type, &dev->no_qos_told, "QoS");
+    ovs_mutex_lock(&dev->mutex);
+    *typep = dev->cir ? EGRESS_POLICER : "";
+    if (dev->cir) {
+        smap_add_format(details, "cir", "%"PRIu64, dev->cir);
+        smap_add_format(details, "cbs", "%"PRIu64, dev->cbs);
+    }
+    ovs_mutex_unlock(&dev->mutex);
+
+    return 0;
+}
+
+/* Takes an "egress-policer".  All other types would need the kernel's traffic
+ * control, which does not see the packets. */
+int
+netdev_netmap_set_qos(struct netdev *netdev, const char *type,
+                      const struct smap *details)
+{
+    struct netdev_netmap *dev = netdev_netmap_cast(netdev);
+    const char *name = netdev_get_name(netdev);
+    uint64_t cir = 0, cbs = 0;
+    int error = 0;
+    bool told;
+
+    if (!strcmp(type, EGRESS_POLICER)) {
+        cir = smap_get_ullong(details, "cir", 0);
+        cbs = smap_get_ullong(details, "cbs", 0);
+        error = cir && cbs ? 0 : EINVAL;
+    } else if (*type) {
+        error = EOPNOTSUPP;
+    }
+
+    ovs_mutex_lock(&dev->mutex);
+    told = dev->qos_error == error;
+    dev->qos_error = error;
+    dev->cir = error ? 0 : cir;
+    dev->cbs = error ? 0 : cbs;
+    netdev_netmap_apply_limits(dev);
+    ovs_mutex_unlock(&dev->mutex);
+
+    if (error == EINVAL && !told) {
+        VLOG_WARN("%s: QoS of type "EGRESS_POLICER" has no effect: it needs "
+                  "other_config:cir, in bytes per second, and "
+                  "other_config:cbs, in bytes, both greater than 0", name);
+    } else if (error && !told) {
+        VLOG_WARN("%s: QoS of type %s has no effect on a netmap port, whose "
+                  "packets pass by the kernel's traffic control: use type "
+                  EGRESS_POLICER" or OpenFlow meters instead (see "
+                  "\"add-meter\" in ovs-ofctl(8))", name, type);
+    }
+    return error;
 }
 
 int
 netdev_netmap_set_policing(struct netdev *netdev,
-                           uint32_t kbits_rate,
-                           uint32_t kbits_burst OVS_UNUSED,
-                           uint32_t kpkts_rate,
-                           uint32_t kpkts_burst OVS_UNUSED)
+                           uint32_t kbits_rate, uint32_t kbits_burst,
+                           uint32_t kpkts_rate, uint32_t kpkts_burst)
 {
     struct netdev_netmap *dev = netdev_netmap_cast(netdev);
 
-    return netdev_netmap_no_tc(netdev, kbits_rate || kpkts_rate,
-                               &dev->no_policing_told, "ingress policing");
+    ovs_mutex_lock(&dev->mutex);
+    dev->policing = (struct netmap_policing) {
+        .kbits_rate = kbits_rate,
+        .kbits_burst = kbits_burst,
+        .kpkts_rate = kpkts_rate,
+        .kpkts_burst = kpkts_burst,
+    };
+    netdev_netmap_apply_limits(dev);
+    ovs_mutex_unlock(&dev->mutex);
+
+    return 0;
 }
 
 /* Keeps a message about 'dev' for the database, and logs it if it is news. */

@@ -28,6 +28,14 @@
 
 enum { NETMAP_MESSAGE_SIZE = 512 }; /* Room for a message of the library. */
 
+/* Arguments of set_policing(). */
+struct netmap_policing {
+    uint32_t kbits_rate;
+    uint32_t kbits_burst;
+    uint32_t kpkts_rate;
+    uint32_t kpkts_burst;
+};
+
 struct netdev_netmap {
     struct netdev up;
 
@@ -49,6 +57,7 @@ struct netdev_netmap {
     char *port_name OVS_GUARDED;        /* Netmap port to open. */
     char *source OVS_GUARDED;           /* Option "null-source", or null. */
     bool trusted_peer OVS_GUARDED;      /* Option "trusted-peer". */
+    char *rx_csum OVS_GUARDED;          /* Option "rx-csum", or null. */
     int requested_n_rxq OVS_GUARDED;
     int requested_n_txq OVS_GUARDED;
     int good_n_rxq OVS_GUARDED;         /* Had when it was open, or 0. */
@@ -56,10 +65,13 @@ struct netdev_netmap {
     bool promisc OVS_GUARDED;           /* Promiscuous mode asked for? */
     bool reopen OVS_GUARDED;            /* Does 'port' differ from these? */
 
+    struct netmap_policing policing OVS_GUARDED;
+    uint64_t cir OVS_GUARDED;           /* Egress policer: bytes per second, */
+    uint64_t cbs OVS_GUARDED;           /* and bytes in a burst. */
+
     /* State. */
     bool opened OVS_GUARDED;            /* Is the netdev to stay? */
-    bool no_qos_told OVS_GUARDED;       /* Logged that QoS is ignored? */
-    bool no_policing_told OVS_GUARDED;  /* Likewise, ingress policing. */
+    int qos_error OVS_GUARDED;          /* Of the last set_qos(). */
     char *error OVS_GUARDED;            /* For the database, or null. */
     int open_error OVS_GUARDED;         /* Of the last attempt to open. */
     char *mtu_error OVS_GUARDED;        /* Likewise, about "mtu_request". */
@@ -127,12 +139,17 @@ int netdev_netmap_get_stats(const struct netdev *, struct netdev_stats *);
 int netdev_netmap_get_custom_stats(const struct netdev *,
                                    struct netdev_custom_stats *);
 int netdev_netmap_get_status(const struct netdev *, struct smap *status);
+int netdev_netmap_get_qos_types(const struct netdev *, struct sset *types);
+int netdev_netmap_get_qos(const struct netdev *, const char **typep,
+                          struct smap *details);
 int netdev_netmap_set_qos(struct netdev *, const char *type,
                           const struct smap *details);
 int netdev_netmap_set_policing(struct netdev *,
                                uint32_t kbits_rate, uint32_t kbits_burst,
                                uint32_t kpkts_rate, uint32_t kpkts_burst);
 
+void netdev_netmap_apply_limits(struct netdev_netmap *dev)
+    OVS_REQUIRES(dev->mutex);
 void netdev_netmap_heard(void);
 void netdev_netmap_note_open(struct netdev_netmap *dev, int error,
                              const char *message)

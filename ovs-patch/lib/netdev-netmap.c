@@ -27,6 +27,7 @@
 #include <errno.h>
 
 #include "coverage.h"
+#include "dirs.h"
 #include "dp-packet.h"
 #include "if-notifier.h"
 #include "netdev-netmap-private.h"
@@ -115,6 +116,8 @@ netdev_netmap_open__(struct netdev_netmap *dev, int n_rxq,
         .rxsync_intval_us = dev->rxsync_intval,
         .null_source = dev->source,
         .trusted_peer = dev->trusted_peer,
+        .rx_csum = dev->rx_csum,
+        .run_dir = ovs_rundir(),
     };
     int error;
 
@@ -157,6 +160,7 @@ netdev_netmap_use(struct netdev_netmap *dev, struct netmap_port *port)
     dev->up.n_rxq = netmap_port_n_rxq(port);
     dev->up.n_txq = netmap_port_n_txq(port);
     if (port) {
+        netdev_netmap_apply_limits(dev);
         netdev_netmap_heard();
         dev->opened = true;
         dev->good_n_rxq = dev->up.n_rxq;
@@ -250,6 +254,7 @@ netdev_netmap_destruct(struct netdev *netdev)
     netmap_follower_destroy(dev->follower);
     free(dev->port_name);
     free(dev->source);
+    free(dev->rx_csum);
     free(dev->mtu_error);
     free(dev->error);
     ovs_mutex_unlock(&dev->mutex);
@@ -362,6 +367,23 @@ parse_integer(struct netdev_netmap *dev, const struct smap *args,
     return 0;
 }
 
+/* Checks option "rx-csum" in 'args'.  Returns 0 or, with a message in
+ * 'dev->error', EINVAL. */
+static int
+check_rx_csum(struct netdev_netmap *dev, const struct smap *args)
+    OVS_REQUIRES(dev->mutex)
+{
+    const char *s = smap_get_def(args, "rx-csum", "auto");
+
+    if (strcmp(s, "auto") && strcmp(s, "on") && strcmp(s, "off")) {
+        netdev_netmap_set_error(dev, "options:rx-csum is \"%s\", expected "
+                                "\"auto\", \"on\" or \"off\": correct it, or "
+                                "remove it to have the default, \"auto\"", s);
+        return EINVAL;
+    }
+    return 0;
+}
+
 /* Opens the port of 'dev' for the first time.  The datapath does not use the
  * netdev yet, and a failure reaches the database.  Returns 0 if the netdev is
  * to stay, with its port or to be tried again by and by; else, with a message
@@ -412,6 +434,9 @@ netdev_netmap_apply_config(struct netdev_netmap *dev, const struct smap *args)
     if (!error) {
         error = parse_integer(dev, args, "n_rxq", MAX_QUEUES, 1, &n_rxq);
     }
+    if (!error) {
+        error = check_rx_csum(dev, args);
+    }
     if (error) {
         return error;
     }
@@ -427,6 +452,7 @@ netdev_netmap_apply_config(struct netdev_netmap *dev, const struct smap *args)
         dev->trusted_peer = trusted_peer;
         dev->reopen = true;
     }
+    dev->reopen |= replace_string(&dev->rx_csum, smap_get(args, "rx-csum"));
     if (MAX(n_rxq, 1) != dev->requested_n_rxq) {
         dev->requested_n_rxq = MAX(n_rxq, 1);
         dev->reopen = true;
@@ -486,6 +512,9 @@ netdev_netmap_get_config(const struct netdev *netdev, struct smap *args)
     }
     if (dev->trusted_peer) {
         smap_add(args, "trusted-peer", "true");
+    }
+    if (dev->rx_csum) {
+        smap_add(args, "rx-csum", dev->rx_csum);
     }
     if (dev->port) {
         smap_add_format(args, "rxsync-intval", "%"PRId64,
@@ -699,6 +728,8 @@ const struct netdev_class netdev_netmap_class = {
     .get_duplex = netdev_netmap_get_duplex,
 #endif
     .set_policing = netdev_netmap_set_policing,
+    .get_qos_types = netdev_netmap_get_qos_types,
+    .get_qos = netdev_netmap_get_qos,
     .set_qos = netdev_netmap_set_qos,
     .get_status = netdev_netmap_get_status,
     .update_flags = netdev_netmap_update_flags,

@@ -19,7 +19,8 @@ NETMAP_TESTS_AT = \
 	tests/system-netmap-tests.at \
 	tests/system-netmap.at \
 	tests/system-netmap-features.at \
-	tests/system-netmap-link.at
+	tests/system-netmap-link.at \
+	tests/system-netmap-frames.at
 
 SYSTEM_USERSPACE_TESTSUITE_AT += $(NETMAP_TESTS_AT)
 

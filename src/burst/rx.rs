@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A burst being received: packets of ours that go into OVS's array, to be handed out with a frame.
 
+use std::cell::Cell;
 use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
+use crate::bytes::RawBytesMut;
 use crate::index::OwnedBuf;
-use crate::pool::{Frame, InFlightTag, Packet, PacketLayout, PacketSlice, Pool};
+use crate::policer::Policer;
+use crate::pool::{self, Frame, InFlightTag, OwnMemory, Packet, PacketLayout, PacketSlice, Pool};
 use crate::region::RawBytes;
 
 /// An array to receive packets in:
@@ -89,6 +92,64 @@ impl<'a> RxBurst<'a> {
     pub fn handed_out(&mut self, n: usize) {
         self.given += n.min(self.filled - self.given);
     }
+
+    /// Takes back those of the packets given since [`RxBurst::given`] was `first` that `policer` does not let
+    /// pass. Returns how many.
+    #[cold]
+    pub fn police(&mut self, first: usize, policer: &Policer) -> usize {
+        let layout = self.pool.layout();
+        let packets = Cell::from_mut(&mut self.array[first..self.given]).as_slice_of_cells();
+        let length = |packet: &Cell<MaybeUninit<Packet>>| {
+            // SAFETY: elements up to `given` were written, are packets of `pool`, and are only moved here,
+            // which nobody does while this reference lives.
+            unsafe { (*packet.as_ptr()).assume_init_ref().frame(&layout) }.size
+        };
+        let (mut looked_at, mut passed) = (0, 0);
+        policer.police(packets.iter().map(length), |passes| {
+            if passes {
+                packets[looked_at].swap(&packets[passed]);
+                passed += 1;
+            }
+            looked_at += 1;
+        });
+        // Those that pass are in front now, in order.
+        let dropped = looked_at - passed;
+        if dropped > 0 {
+            self.take_back(dropped);
+        }
+        dropped
+    }
+
+    /// Puts the last `n` packets given back to the pool.
+    fn take_back(&mut self, n: usize) {
+        let last = self.given - n..self.given;
+        for packet in &self.array[last.clone()] {
+            // SAFETY: written, and moved out of the array, which forgets it below.
+            let packet = unsafe { packet.assume_init_read() };
+            if let Some(packet) = packet.take_back() {
+                pool::free(packet);
+            }
+        }
+        // What is ready stays right behind what is given.
+        self.array[last.start..self.filled].rotate_left(n);
+        self.given -= n;
+        self.filled -= n;
+    }
+
+    /// The bytes of the frames that were given since [`RxBurst::given`] was `first`, which OVS has not
+    /// seen yet.
+    #[inline]
+    pub fn frames_since(&self, first: usize) -> impl Iterator<Item = RawBytesMut<'_>> {
+        let pool = self.pool;
+        self.array[first..self.given].iter().map(move |packet| {
+            // SAFETY: elements up to `given` were written, and are packets of `pool`.
+            let frame = unsafe { packet.assume_init_ref().frame(&pool.layout()) };
+            let data = frame.base.wrapping_add(frame.data_ofs as usize);
+            // SAFETY: a. `hand_out` was given a frame inside its buffer, which is the packet's; b. nobody
+            // makes references to the bytes of buffers, nor OVS before the burst is its own.
+            unsafe { RawBytesMut::new(data, frame.size as usize) }
+        })
+    }
 }
 
 impl Drop for RxBurst<'_> {
@@ -169,5 +230,16 @@ impl ReadyPacket<'_> {
             self.layout.set_frame(self.packet.raw(), frame);
             self.tag.give(self.packet);
         }
+    }
+
+    /// As [`ReadyPacket::hand_out`], with the `size` bytes from the byte `at` of `memory` on as its frame. Its
+    /// buffer stays unused.
+    #[allow(unsafe_code)]
+    pub fn hand_out_moved(self, memory: OwnMemory, at: u16, size: u32) {
+        let raw = self.packet.raw();
+        let frame = memory.frame(at, size);
+        self.hand_out(frame);
+        // SAFETY: just handed out, and OVS has not seen it yet; the memory is from malloc.
+        unsafe { Packet::moved_to(raw, memory.into_raw()) };
     }
 }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A burst to send as OVS hands it over: an array of packets, ours and others.
 
+use std::cell::Cell;
 use std::ffi::c_void;
 use std::marker::PhantomData;
 
 use crate::index::OwnedBuf;
+use crate::policer::Policer;
 use crate::pool::{self, Frame, InFlightTag, Packet, PacketLayout, PacketSlice, Pool};
 use crate::region::RawBytes;
 
@@ -95,6 +97,31 @@ impl<'a> TxBurst<'a> {
         let packet = self.take_next();
         self.put_taken(pool);
         self.settle(packet);
+    }
+
+    /// Is done with those of the packets, none of which was taken, that `policer` does not let pass. Returns
+    /// how many.
+    #[cold]
+    pub fn police(&mut self, policer: &Policer, pool: &Pool) -> usize {
+        let layout = self.layout;
+        let packets = Cell::from_mut(&mut self.packets[self.done..]).as_slice_of_cells();
+        // SAFETY: `new` a.
+        let length = |raw: &Cell<*mut c_void>| unsafe { layout.frame_of(raw.get()) }.size;
+        let (mut looked_at, mut passed) = (0, 0);
+        policer.police(packets.iter().map(length), |passes| {
+            if passes {
+                packets[looked_at].swap(&packets[passed]);
+                passed += 1;
+            }
+            looked_at += 1;
+        });
+        // Those that pass are in front now, in order; the others are to go first.
+        let dropped = looked_at - passed;
+        self.packets[self.done..].rotate_left(if dropped > 0 { passed } else { 0 });
+        for _ in 0..dropped {
+            self.dismiss(pool);
+        }
+        dropped
     }
 
     /// Is done with all packets, none of which was taken. Returns how many are OVS's still.

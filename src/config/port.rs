@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Configuration of one port: its column `options` of table `Interface`.
 
+use std::path::Path;
+
+use crate::offload::RxCsum;
 use crate::pool::PacketLayout;
 
 /// What a port is opened with.
@@ -20,6 +23,10 @@ pub struct PortConfig<'a> {
     pub null_source: Option<&'a str>,
     /// Whether OVS may work on frames where others may write them.
     pub trusted_peer: bool,
+    /// Whether partial checksums are completed.
+    pub rx_csum: RxCsum,
+    /// Where to keep what must survive a crash.
+    pub run_dir: Option<&'a Path>,
     /// How packets are made.
     pub packet: PacketLayout,
 }
@@ -35,6 +42,8 @@ impl<'a> PortConfig<'a> {
             rxsync_interval_us: None,
             null_source: None,
             trusted_peer: false,
+            rx_csum: RxCsum::Auto,
+            run_dir: None,
             packet,
         }
     }

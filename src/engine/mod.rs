@@ -14,14 +14,17 @@ use crate::index::{BufIdx, OwnedBuf, Owner};
 use crate::name::{PortKind, PortName};
 use crate::region::Region;
 use crate::ring::Ring;
+use crate::vlan::VlanTags;
 
 pub mod internal;
 pub mod kernel;
 mod memory_left;
+mod room;
 pub mod user_region;
 #[cfg(target_os = "linux")]
 pub mod xdp;
 
+pub use room::FrameRoom;
 pub use user_region::HEADROOM;
 
 /// What a frame has beside the MTU: an Ethernet header and one VLAN tag.
@@ -39,6 +42,12 @@ pub enum Direction {
     Tx = 0,
     Rx = 1,
 }
+
+/// Largest MTU of a port that takes frames over several slots.
+pub const LARGEST_MTU: u32 = 9216;
+
+/// Longest frame: with two VLAN tags.
+pub const LONGEST_FRAME: u32 = LARGEST_MTU + FRAME_OVERHEAD;
 
 /// Longest frame that a buffer of `buf_size` bytes holds behind the headroom.
 pub fn longest_frame(buf_size: u32) -> u32 {
@@ -235,6 +244,16 @@ pub trait EnginePort: Send + Sync {
     /// Takes extra buffers back while the port is open, as the process is about to end without closing
     /// it. Without effect where the buffers go with the process.
     fn surrender(&self, _extra: Vec<OwnedBuf>) {}
+
+    /// Where the VLAN tags of its interface's frames are.
+    fn vlan_tags(&self) -> VlanTags {
+        VlanTags::FromDriver
+    }
+
+    /// Whether frames may come and go over several slots. Otherwise they must fit into a buffer.
+    fn takes_several_slots(&self) -> bool {
+        false
+    }
 
     /// Closes the port, after its rings' [`SyncedRing`]s were dropped, and gives back as many of its
     /// extra buffers as are free now. What it returns keeps frames of the interface from the host's

@@ -47,9 +47,10 @@ pub struct Mapping {
     len: usize,
     free: Mutex<Vec<BufIdx>>,
     free_owners: Mutex<Vec<u16>>,
-    /// AF_XDP sockets that are bound to the UMEM of this memory; a new one joins any of them.
+    /// AF_XDP sockets that are bound to a UMEM of this memory, and whether their frames may take several
+    /// buffers; a new one joins one that is like it.
     #[cfg_attr(not(target_os = "linux"), allow(dead_code))] // for AF_XDP
-    sockets: Mutex<Vec<Weak<OwnedFd>>>,
+    sockets: Mutex<Vec<(Weak<OwnedFd>, bool)>>,
 }
 
 // SAFETY: the mapping belongs to no thread; the rest of the struct is `Sync` by itself.
@@ -111,9 +112,9 @@ impl Mapping {
         (self.base, self.len)
     }
 
-    /// The bound sockets on the UMEM of this memory.
+    /// The bound sockets on UMEMs of this memory, and whether their frames may take several buffers.
     #[cfg_attr(not(target_os = "linux"), allow(dead_code))] // for AF_XDP
-    pub fn sockets(&self) -> &Mutex<Vec<Weak<OwnedFd>>> {
+    pub fn sockets(&self) -> &Mutex<Vec<(Weak<OwnedFd>, bool)>> {
         &self.sockets
     }
 }

@@ -25,6 +25,7 @@ mod port;
 mod queue;
 
 mod clock;
+mod limits;
 mod link;
 mod show;
 

@@ -2,6 +2,7 @@
 //! Opening and closing a port, and its options.
 
 use std::ffi::{c_char, c_int};
+use std::path::Path;
 
 use super::guard::{bug, guard, status, with_port};
 use super::host::attached;
@@ -29,6 +30,10 @@ pub struct PortOptions {
     /// Whether frames stay where another process may write them while Open vSwitch works on them
     /// (VALE, pipes and the global region of netmap's module): else they are copied on receipt.
     pub trusted_peer: bool,
+    /// Whether checksums that a sender left out are completed: "auto", "on" or "off"; NULL for "auto".
+    pub rx_csum: *const c_char,
+    /// Directory for what must survive a crash of the process; NULL for none.
+    pub run_dir: *const c_char,
 }
 
 /// Opens a port.
@@ -84,11 +89,13 @@ pub(super) unsafe fn open(
     // SAFETY: valid by the caller's promise.
     let options = unsafe { options.as_ref() }.ok_or_else(|| missing("config"))?;
     // SAFETY: the strings are valid by the caller's promise.
-    let (name, ovs_name, source) = unsafe {
+    let (name, ovs_name, source, rx_csum, run_dir) = unsafe {
         (
             text(options.name),
             text(options.ovs_name),
             text(options.null_source),
+            text(options.rx_csum),
+            text(options.run_dir),
         )
     };
     let name = name.ok_or_else(|| missing("config->name"))?;
@@ -103,6 +110,8 @@ pub(super) unsafe fn open(
         rxsync_interval_us: interval(options.rxsync_intval_us)?,
         null_source: source.as_deref(),
         trusted_peer: options.trusted_peer,
+        rx_csum: rx_csum.as_deref().unwrap_or("auto").parse()?,
+        run_dir: run_dir.as_deref().map(Path::new),
         packet: host.layout(),
     };
     let port = match follower {

@@ -5,7 +5,7 @@
 //! `machine.rs` says what a port does when its interface changes.
 #![forbid(unsafe_code)]
 
-use crate::engine::{self, FRAME_OVERHEAD, VIRTUAL_MTU};
+use crate::engine::{FRAME_OVERHEAD, FrameRoom, VIRTUAL_MTU};
 use crate::error::{Error, Result};
 use crate::netif::{self, HostInterface, Statistics};
 
@@ -32,7 +32,7 @@ pub struct Link {
     pub full_duplex: bool,
     /// Longest payload of a frame, now.
     pub mtu: u32,
-    /// Largest MTU that a buffer has room for.
+    /// Largest MTU that the port takes.
     pub max_mtu: u32,
     /// Index of the host interface; 0 when there is none.
     pub ifindex: u32,
@@ -53,23 +53,24 @@ pub struct PortLink {
     opened_changes: u64,
     /// What the interface had counted when the port was opened, and when it was asked last.
     counted: Option<(Statistics, Statistics)>,
-    /// Bytes of a buffer.
-    buf_size: u32,
     /// The interface that was made promiscuous here.
     made_promisc: Option<u32>,
+    /// What frames the port takes.
+    room: FrameRoom,
     link: Link,
 }
 
 impl PortLink {
-    /// The link of `ifname`, or of no interface. `name` is the port's, `buf_size` the bytes of a buffer.
-    pub fn new(name: &str, ifname: Option<&str>, buf_size: u32) -> Result<PortLink> {
-        let max_mtu = engine::largest_mtu(engine::longest_frame(buf_size));
+    /// The link of `ifname`, or of no interface. `name` is the port's, `room` what frames it
+    /// takes.
+    pub fn new(name: &str, ifname: Option<&str>, room: FrameRoom) -> Result<PortLink> {
+        let max_mtu = room.largest_mtu();
         let mut port = PortLink {
             ifname: ifname.map(str::to_owned),
             opened_changes: 0,
             counted: None,
-            buf_size,
             made_promisc: None,
+            room,
             link: Link {
                 mac: virtual_mac(name),
                 up: true,
@@ -104,7 +105,9 @@ impl PortLink {
         if !self.link.up || !carrier {
             return 0;
         }
-        engine::longest_frame(self.buf_size).min(self.link.mtu.saturating_add(FRAME_OVERHEAD))
+        self.room
+            .longest_frame()
+            .min(self.link.mtu.saturating_add(FRAME_OVERHEAD))
     }
 
     /// What keeps the port from working as its interface is now, for the user.
@@ -113,9 +116,9 @@ impl PortLink {
         let Link { mtu, max_mtu, .. } = self.link;
         (mtu > max_mtu).then(|| {
             format!(
-                "the MTU of interface {ifname:?} is {mtu}, but a buffer has room for one of \
+                "the MTU of interface {ifname:?} is {mtu}, but the port takes one of \
                  {max_mtu}, and longer frames are dropped: {}",
-                engine::mtu_advice(mtu, self.buf_size)
+                self.room.mtu_advice(mtu)
             )
         })
     }
@@ -172,12 +175,12 @@ impl PortLink {
             return Err(Error::new(
                 libc::EINVAL,
                 format!(
-                    "an MTU of {mtu} cannot be: expected 68 to {}, which a buffer has room for: {}",
+                    "an MTU of {mtu} cannot be: expected 68 to {}, which the port takes: {}",
                     self.link.max_mtu,
                     if mtu < 68 {
                         "raise the MTU".to_owned()
                     } else {
-                        engine::mtu_advice(mtu, self.buf_size)
+                        self.room.mtu_advice(mtu)
                     }
                 ),
             ));
@@ -274,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_port_without_interface_has_values_of_its_own() {
-        let mut port = PortLink::new("vale0:1", None, 2048).unwrap();
+        let mut port = PortLink::new("vale0:1", None, FrameRoom::Buffer(2048)).unwrap();
         let link = port.link();
         assert_eq!(link.mac[0] & 3, 2);
         assert_eq!((link.mtu, link.max_mtu, link.ifindex), (1500, 1774, 0));
@@ -289,13 +292,13 @@ mod tests {
         port.set_mtu(1774).unwrap();
         assert_eq!(port.max_frame(), 1792);
         assert_eq!(port.fault(), None);
-        let other = PortLink::new("vale0:2", None, 2048).unwrap();
+        let other = PortLink::new("vale0:2", None, FrameRoom::Buffer(2048)).unwrap();
         assert_ne!(other.link().mac, link.mac);
     }
 
     #[test]
     fn what_is_wrong_with_the_interface_is_told() {
-        let mut port = PortLink::new("netmap:lo", Some("lo"), 2048).unwrap();
+        let mut port = PortLink::new("netmap:lo", Some("lo"), FrameRoom::Buffer(2048)).unwrap();
         // The loopback interface's MTU is that of no network.
         assert!(port.link().mtu > 1774);
         let fault = port.fault().unwrap();
@@ -311,7 +314,7 @@ mod tests {
 
     #[test]
     fn nothing_goes_out_without_a_carrier() {
-        let mut port = PortLink::new("x{1", None, 2048).unwrap();
+        let mut port = PortLink::new("x{1", None, FrameRoom::Buffer(2048)).unwrap();
         assert!(port.set_carrier(false) && !port.set_carrier(false));
         assert!(port.set_carrier(true) && port.link().carrier);
         assert_eq!(port.max_frame(), 1522);
@@ -322,7 +325,12 @@ mod tests {
 
     #[test]
     fn a_missing_interface_is_named() {
-        let error = PortLink::new("netmap:nonesuch0", Some("nonesuch0"), 2048).unwrap_err();
+        let error = PortLink::new(
+            "netmap:nonesuch0",
+            Some("nonesuch0"),
+            FrameRoom::Buffer(2048),
+        )
+        .unwrap_err();
         assert_eq!(error.errno(), libc::ENODEV);
         assert!(error.to_string().contains("nonesuch0"));
     }

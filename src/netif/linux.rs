@@ -14,13 +14,14 @@ use std::path::PathBuf;
 use libc::{c_char, c_ulong, ifreq};
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 
-use super::{HostInterface, Statistics, no_such_interface};
+use super::{HostInterface, RxVlan, Statistics, no_such_interface};
 use crate::error::{Error, Result};
 
 use rtnl::{Change, LinkRecord, Rtnl, Target};
 
 mod ethtool;
 mod events;
+mod features;
 mod rtnl;
 
 pub use events::LinkEvents;
@@ -41,6 +42,7 @@ pub(super) fn read(ifname: &str) -> Result<HostInterface> {
     query.rename(&link.name);
     let sysfs = Sysfs::open(&link.name, link.ifindex)?;
     let (speed_mbps, duplex) = query.speed().or_else(|| sysfs.speed()).unwrap_or((0, None));
+    let (driver, bus) = query.device().unwrap_or_default();
     let (rx, tx) = query.channels().unwrap_or((0, 0));
     let has = |flag: libc::c_int| link.flags & flag as u32 != 0;
     Ok(HostInterface {
@@ -55,7 +57,8 @@ pub(super) fn read(ifname: &str) -> Result<HostInterface> {
         carrier: has(libc::IFF_RUNNING),
         full_duplex: duplex.unwrap_or(true),
         speed_mbps,
-        driver: query.driver().unwrap_or_default(),
+        driver,
+        bus,
         // -1 stands for none.
         numa_node: sysfs.number("device/numa_node"),
         n_rx_queues: at_least_one(rx, || sysfs.count_queues("rx-"))?,
@@ -119,6 +122,42 @@ pub(super) fn unset_promisc(ifindex: u32) -> Result<()> {
         .map_err(|e| Error::from_io(format!("interface number {ifindex}"), &e))
 }
 
+/// Features that take VLAN tags out of frames, as in `ethtool -k`, by [`super::VlanKind`].
+const RX_VLAN: [&str; 2] = ["rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"];
+
+pub(super) fn rx_vlan(ifname: &str) -> Result<RxVlan> {
+    let query = Query::named(ifname)?;
+    let mut state = RxVlan::default();
+    for (i, name) in RX_VLAN.iter().enumerate() {
+        if let Some(feature) = query.feature(name) {
+            state.active |= u8::from(feature.active) << i;
+            state.changeable |= u8::from(feature.changeable) << i;
+        }
+    }
+    Ok(state)
+}
+
+pub(super) fn set_rx_vlan(ifname: &str, kinds: u8, on: bool) -> Result<()> {
+    let query = Query::named(ifname)?;
+    for (i, name) in RX_VLAN.iter().enumerate() {
+        if kinds & 1 << i == 0 {
+            continue;
+        }
+        let done = query
+            .feature(name)
+            .is_some_and(|feature| query.set_feature(feature, on));
+        let now = query.feature(name).map(|feature| feature.active);
+        if !done || now != Some(on) {
+            let state = if on { "on" } else { "off" };
+            return Err(Error::new(
+                libc::EOPNOTSUPP,
+                format!("interface {ifname:?}: its driver does not turn {name} {state}"),
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// The socket that all questions go through. It stays open, so that an answer does not depend on
 /// whether there is a descriptor left.
 static RTNL: Mutex<Option<Rtnl>> = Mutex::new(None);
@@ -155,6 +194,14 @@ impl<'a> Query<'a> {
             ifname,
             name: [0; libc::IFNAMSIZ],
         })
+    }
+
+    /// For `ioctl`s about an interface that there is.
+    fn named(ifname: &'a str) -> Result<Query<'a>> {
+        let mut query = Query::new(ifname)?;
+        let link = query.link()?;
+        query.rename(&link.name);
+        Ok(query)
     }
 
     fn link(&mut self) -> Result<LinkRecord> {

@@ -7,7 +7,7 @@ use std::ffi::{CStr, CString};
 use std::time::Duration;
 use std::{io, ptr};
 
-use super::{HostInterface, Statistics, no_such_interface};
+use super::{HostInterface, RxVlan, Statistics, no_such_interface};
 use crate::error::{Error, Result};
 
 pub(super) const LIST_COMMAND: &str = "ifconfig -l";
@@ -38,6 +38,7 @@ pub(super) fn read(ifname: &str) -> Result<HostInterface> {
         full_duplex: true,
         speed_mbps: 0,
         driver: String::new(),
+        bus: String::new(),
         numa_node: None,
         n_rx_queues: 1,
         n_tx_queues: 1,
@@ -111,6 +112,14 @@ impl LinkEvents {
         unsafe { libc::freeifaddrs(first) };
         Ok(found)
     }
+}
+
+pub(super) fn rx_vlan(_ifname: &str) -> Result<RxVlan> {
+    Ok(RxVlan::default())
+}
+
+pub(super) fn set_rx_vlan(ifname: &str, _kinds: u8, _on: bool) -> Result<()> {
+    Err(unsupported(ifname, "VLAN offloads"))
 }
 
 fn unsupported(ifname: &str, what: &str) -> Error {

@@ -100,6 +100,32 @@ mod linux {
     }
 
     #[test]
+    fn vlan_offloads_are_switched_one_by_one() {
+        let Some(veth) = VethPair::new('v') else {
+            return;
+        };
+        let name = &veth.near;
+        let both = RxVlan {
+            active: 3,
+            changeable: 3,
+        };
+        assert_eq!(rx_vlan(name), Ok(both));
+        set_rx_vlan(name, 2, false).unwrap();
+        assert_eq!(rx_vlan(name).unwrap().active, 1);
+        set_rx_vlan(name, 1, false).unwrap();
+        set_rx_vlan(name, 1, false).unwrap();
+        assert_eq!(rx_vlan(name).unwrap().active, 0);
+        set_rx_vlan(name, 3, true).unwrap();
+        assert_eq!(rx_vlan(name), Ok(both));
+        // One that does not switch it says so.
+        assert_eq!(rx_vlan("lo"), Ok(RxVlan::default()));
+        let error = set_rx_vlan("lo", 1, true).unwrap_err();
+        assert_eq!(error.errno(), libc::EOPNOTSUPP);
+        assert!(error.to_string().contains("rx-vlan-hw-parse on"), "{error}");
+        assert_eq!(rx_vlan("nosuchif0").unwrap_err().errno(), libc::ENODEV);
+    }
+
+    #[test]
     fn what_is_set_is_read_back() {
         let Some(veth) = VethPair::new('a') else {
             return;

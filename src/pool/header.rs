@@ -18,7 +18,7 @@ use std::mem::{align_of, size_of};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
-use super::layout::PacketLayout;
+use super::layout::{Frame, PacketLayout};
 use crate::index::{BufIdx, OwnedBuf};
 
 /// Flag in [`Header::tag`]: handed to OVS. Without it the packet is in the depot, in a magazine, or a
@@ -167,6 +167,17 @@ impl Packet {
         OwnedBuf(BufIdx(self.replace_buf(buf.idx().0)))
     }
 
+    /// Where its frame is, if it was ever handed out.
+    ///
+    /// # Safety
+    ///
+    /// `layout` is that of its pool.
+    #[inline]
+    pub unsafe fn frame(&self, layout: &PacketLayout) -> Frame {
+        // SAFETY: the address is that of a packet of `layout`.
+        unsafe { layout.frame_of(self.0.as_ptr().cast()) }
+    }
+
     /// Gives a spare a buffer.
     pub fn put_buf(&mut self, buf: OwnedBuf) {
         let none = self.replace_buf(buf.idx().0);
@@ -216,6 +227,11 @@ impl Packet {
         }
         packet.set_tag(tag & !(IN_FLIGHT | COPIED));
         Some(packet)
+    }
+
+    /// [`Packet::from_raw`] of a packet that OVS has not seen since it was handed out.
+    pub(crate) fn take_back(self) -> Option<Packet> {
+        self.back_from_flight()
     }
 
     /// [`Packet::from_raw`] where something is unusual.

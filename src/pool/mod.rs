@@ -12,6 +12,7 @@ mod cache;
 mod depot;
 mod header;
 mod layout;
+mod moved;
 mod slice;
 
 use std::ffi::c_void;
@@ -27,6 +28,7 @@ use depot::Depot;
 use header::Slab;
 pub use header::{InFlightTag, Packet};
 pub use layout::{Frame, PacketLayout};
+pub use moved::OwnMemory;
 pub use slice::PacketSlice;
 
 /// Most regions at a time. A machine has one, plus one for each VALE port that did not join another.

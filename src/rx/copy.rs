@@ -5,8 +5,7 @@
 
 use netmap_sys::netmap::NS_MOREFRAG;
 
-use super::{Part, log_too_long, measure};
-use crate::abi::NETMAP_MAX_FRAGS;
+use super::{NoMemory, Part, gather_long, log_too_long, measure};
 use crate::burst::{ReadyPacket, RxBurst};
 use crate::counters::{Counter, RxCounters};
 use crate::engine::HEADROOM;
@@ -63,9 +62,12 @@ fn receive<'c>(
     counters: &'c RxCounters,
 ) -> Result<u64, &'c Counter> {
     let room = u64::from(packet.own_size());
-    if whole.len > room || whole.slots > NETMAP_MAX_FRAGS {
-        log_too_long(whole.slots, room);
+    if whole.is_too_long() {
+        log_too_long(whole.slots);
         return Err(&counters.too_long);
+    }
+    if whole.len > room {
+        return receive_long(batch, whole, region, packet, counters);
     }
     let start = match u64::from(HEADROOM) + whole.len <= room {
         true => HEADROOM as usize,
@@ -93,4 +95,25 @@ fn receive<'c>(
     }
     packet.hand_out_own(start as u16, len as u32);
     Ok(len as u64)
+}
+
+/// As [`receive`], for a frame that the packet's own memory has no room for.
+#[cold]
+fn receive_long<'c>(
+    batch: &Batch<'_>,
+    whole: Part,
+    region: &Region,
+    packet: ReadyPacket<'_>,
+    counters: &'c RxCounters,
+) -> Result<u64, &'c Counter> {
+    match gather_long(batch, whole, region) {
+        Ok((memory, len)) => {
+            packet.hand_out_moved(memory, HEADROOM as u16, len);
+            counters.several_slots.add(1);
+            Ok(len.into())
+        }
+        Err(NoMemory::Malloc) => Err(&counters.no_buffer),
+        Err(NoMemory::BadIndex) => Err(&counters.bad_index),
+        Err(NoMemory::BadLength) => Err(&counters.bad_length),
+    }
 }

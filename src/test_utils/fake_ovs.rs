@@ -128,6 +128,8 @@ pub struct Parts {
     pub region: Arc<Region>,
     /// Where its packets come from.
     pub pool: Arc<Pool>,
+    /// Longest frame that is sent.
+    pub max_frame: Arc<AtomicU32>,
     port: Box<dyn EnginePort>,
     brought: usize,
 }
@@ -155,7 +157,7 @@ impl Parts {
         let rings = [rx_ring.ring.other_side(), tx_ring.ring.other_side()];
         let (rx, rx_counters) = rx_queue(&pool, rx_ring);
         let max_frame = Arc::new(AtomicU32::new(1522));
-        let tx = TxQueue::new(Arc::clone(&pool), vec![tx_ring], max_frame);
+        let tx = TxQueue::new(Arc::clone(&pool), vec![tx_ring], Arc::clone(&max_frame));
         Parts {
             tx_counters: tx.counters(),
             rx,
@@ -164,6 +166,7 @@ impl Parts {
             rings,
             region: opened.region,
             pool,
+            max_frame,
             port: opened.port,
             brought,
         }

@@ -20,5 +20,6 @@ macro_rules! modules {
 }
 
 modules! {
-    burst clock config counters engine error index name pool port region ring rx show tx
+    burst bytes clock config counters csum engine error index name offload policer pool port region ring
+    rx show tx
 }

@@ -256,7 +256,7 @@ class Rig:
 
     def host(self, number, queues=1, address=None):
         """h1 behind v1, and so on; they leave checksums to their interfaces."""
-        host = Host(f"h{number}", wire=f"v{number}", address=address, queues=queues, offloads=True)
+        host = Host(f"h{number}", wire=f"v{number}", address=address, queues=queues)
         self.hosts.append(host)
         return host
 

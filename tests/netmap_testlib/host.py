@@ -59,7 +59,7 @@ class Host:
         mac=None,
         queues=1,
         mtu=None,
-        offloads=False,
+        offloads=True,
     ):
         self.name = name
         self.wire = wire

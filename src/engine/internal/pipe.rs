@@ -26,6 +26,9 @@ use crate::ring::{Ring, Slot};
 /// Slots of a ring: 16 bursts, as netmap's pipes have by default half of that at least.
 const SLOTS: u32 = 512;
 
+/// Slots that a frame may take: those of the longest one in the smallest buffers, and some.
+const MAX_FRAGS: u32 = 8;
+
 /// Pipes with an open end, and their names. There are few, so a list will do.
 static PIPES: Mutex<Vec<(String, Weak<Pipe>)>> = Mutex::new(Vec::new());
 
@@ -218,7 +221,8 @@ impl Pipe {
         let needed = rings * 4 * SLOTS + 2 * request.process.extra_bufs;
         let buffers = UserRegion::get(request, needed, |_| true)?.port()?;
         let wire = |i: u32| -> Result<Arc<Mutex<Wire>>> {
-            let tx = buffers.ring(SLOTS, i as u16, Direction::Tx, HEADROOM)?;
+            let mut tx = buffers.ring(SLOTS, i as u16, Direction::Tx, HEADROOM)?;
+            tx.set_max_frags(MAX_FRAGS);
             tx.set_tail(SLOTS - 1);
             Ok(Arc::new(Mutex::new(Wire {
                 tx,
@@ -276,6 +280,10 @@ impl EnginePort for PipeEnd {
 
     fn host_interface(&self) -> Option<&str> {
         None
+    }
+
+    fn takes_several_slots(&self) -> bool {
+        true
     }
 
     fn drops(&self) -> Vec<(&'static str, u64)> {

@@ -143,6 +143,7 @@ struct KernelPort {
     _device: Arc<Device>,
     netmap_if: NetmapIf,
     host_interface: Option<String>,
+    several_slots: bool,
     status: Vec<(&'static str, String)>,
     /// Second handles on its rings.
     rings: Mutex<Vec<Ring>>,
@@ -163,6 +164,10 @@ impl EnginePort for KernelPort {
 
     fn host_interface(&self) -> Option<&str> {
         self.host_interface.as_deref()
+    }
+
+    fn takes_several_slots(&self) -> bool {
+        self.several_slots
     }
 
     fn drops(&self) -> Vec<(&'static str, u64)> {

@@ -2,6 +2,7 @@
 //! What a port's name asks of the module, and the requests that open it.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -33,6 +34,10 @@ const LEAST_HEADROOM: u32 = 128;
 /// VALE (`nm_vale_flush`) raises a receiver's offset to the alignment of the frame it copies, by less
 /// than this, even where the receiver has no offsets and reads from its buffer's base.
 const VALE_ALIGNMENT: u32 = 64;
+/// Slots that a frame may take: those of the longest one in the smallest buffers, and some.
+const MAX_FRAGS: u32 = 8;
+/// Netmap's own drivers whose cards send and receive frames over several slots (`NS_MOREFRAG`).
+const MOREFRAG_DRIVERS: [&str; 3] = ["e1000", "ixgbe", "i40e"];
 /// Drivers that give their cards receive buffers in steps of 1 KiB only: with slot offsets in a
 /// buffer of 2 KiB, each frame of more than 1 KiB would come in two slots.
 const KIB_DRIVERS: [&str; 5] = ["e1000", "e1000e", "igb", "ixgbe", "ixgbevf"];
@@ -51,6 +56,8 @@ pub struct PortRequest<'a> {
     maybe_vale: bool,
     /// The number of its interface, and whether that is up.
     interface: Option<(u32, bool)>,
+    /// Whether frames may take several slots.
+    several_slots: bool,
 }
 
 /// What decides where frames may start in their buffers.
@@ -78,12 +85,14 @@ impl<'a> PortRequest<'a> {
     /// The request to the module that `request` stands for.
     pub fn of(request: &OpenRequest<'a>) -> Result<PortRequest<'a>> {
         let (mut maybe_vale, mut interface) = (false, None);
+        let several_slots;
         let (mode, choosable, headroom) = match request.name.kind() {
             PortKind::Hardware { ifname, rings } => {
                 let host = HostInterface::read(ifname)
                     .map_err(|e| e.context(format!("cannot open {}", request.name)))?;
                 maybe_vale = host.driver.is_empty();
                 interface = Some((host.ifindex, host.up));
+                several_slots = takes_several_slots(&host.driver);
                 let kib = KIB_DRIVERS.contains(&host.driver.as_str());
                 let rule = HeadroomRule {
                     longest_frame: host.mtu.saturating_add(FRAME_OVERHEAD),
@@ -98,6 +107,7 @@ impl<'a> PortRequest<'a> {
             }
             PortKind::Vale { .. } => {
                 maybe_vale = true;
+                several_slots = true;
                 let rule = HeadroomRule {
                     longest_frame: VIRTUAL_MTU + FRAME_OVERHEAD,
                     step: 1,
@@ -106,7 +116,10 @@ impl<'a> PortRequest<'a> {
             }
             // A pipe passes slots on as they are: a frame at an offset is garbled for a peer that
             // did not ask for offsets too, and nobody can tell whether it did.
-            PortKind::Pipe { .. } => ((NR_REG_ALL_NIC, 0), true, None),
+            PortKind::Pipe { .. } => {
+                several_slots = true;
+                ((NR_REG_ALL_NIC, 0), true, None)
+            }
             PortKind::Null { .. } => {
                 return Err(Error::new(
                     libc::EINVAL,
@@ -127,6 +140,7 @@ impl<'a> PortRequest<'a> {
             headroom,
             maybe_vale,
             interface,
+            several_slots,
         })
     }
 
@@ -179,6 +193,7 @@ impl<'a> PortRequest<'a> {
                 _device: device,
                 netmap_if,
                 host_interface: self.name.ifname().map(str::to_owned),
+                several_slots: self.several_slots,
                 status,
                 rings: Mutex::new(handles),
                 repaired,
@@ -300,6 +315,9 @@ impl<'a> PortRequest<'a> {
                 };
                 let max_offset = offsets.map_or(0, |o| o.max);
                 let mut ring = netmap_if.ring(dir, first_host + ring, max_offset)?;
+                if self.several_slots && mode == NR_REG_ONE_NIC {
+                    ring.set_max_frags(MAX_FRAGS);
+                }
                 if self.maybe_vale && dir == Direction::Tx {
                     ring.set_offset_alignment(VALE_ALIGNMENT);
                 }
@@ -364,6 +382,13 @@ impl<'a> PortRequest<'a> {
             }),
         }
     }
+}
+
+/// Whether frames may take several slots on a card of `driver`: if it is netmap's own, which holds the
+/// module, and one of those that do it. The generic adapter does not.
+fn takes_several_slots(driver: &str) -> bool {
+    let holder = Path::new("/sys/module/netmap/holders").join(driver);
+    MOREFRAG_DRIVERS.contains(&driver) && holder.exists()
 }
 
 /// Hardware ring pairs, the last ones perhaps with one direction only.

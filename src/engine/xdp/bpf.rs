@@ -9,8 +9,11 @@ use std::mem::{offset_of, size_of};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::btf;
 use super::program::{Fallback, program};
 use crate::error::{Error, Result};
+use crate::netif::HostInterface;
+use crate::vlan::VlanTags;
 
 // From linux/bpf.h.
 const BPF_MAP_CREATE: c_long = 0;
@@ -24,14 +27,18 @@ const BPF_MAP_TYPE_ARRAY: u32 = 2;
 const BPF_MAP_TYPE_XSKMAP: u32 = 17;
 const BPF_PROG_TYPE_XDP: u32 = 6;
 const BPF_XDP: u32 = 37;
+const BPF_F_XDP_HAS_FRAGS: u32 = 1 << 5;
+const BPF_F_XDP_DEV_BOUND_ONLY: u32 = 1 << 6;
 // From linux/if_link.h.
 const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 
 /// What `ip link` and `bpftool` show.
 const NAME: &[u8] = b"ovs_netmap";
-/// No helper that is called here asks for more.
-const LICENSE: &[u8] = b"Apache-2.0\0";
+/// Functions of the kernel may be called only by programs that say that they come under a licence which
+/// goes with its own. These few instructions, which `program` makes, may be used under either of these,
+/// beside the licence of this file.
+const LICENSE: &[u8] = b"Dual MIT/GPL\0";
 /// The verifier says less about so little.
 const LOG_SIZE: usize = 16 << 10;
 
@@ -191,12 +198,40 @@ impl Mode {
     }
 }
 
+/// What a program does beyond the least, as far as kernel and driver go along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Abilities {
+    /// It puts VLAN tags back into frames: the number of the kernel function that knows them.
+    rx_vlan_tag: Option<i32>,
+    /// It takes frames over several buffers (Linux 5.18).
+    several_bufs: bool,
+}
+
+impl Abilities {
+    /// What to try, the most first.
+    fn all() -> impl Iterator<Item = Abilities> {
+        let several_bufs = |rx_vlan_tag, several_bufs| Abilities {
+            rx_vlan_tag,
+            several_bufs,
+        };
+        let with_tag = btf::rx_vlan_tag().map(|function| several_bufs(Some(function), true));
+        let without = [true, false].map(|several| several_bufs(None, several));
+        with_tag.into_iter().chain(without)
+    }
+}
+
+/// Drivers that know the VLAN tags of frames when the program asks.
+const TELL_VLAN_TAGS: [&str; 3] = ["veth", "ice", "mlx5_core"];
+
 /// A program on an interface, and the map of its sockets. Dropping it detaches the program.
 pub(super) struct Redirect {
     map: OwnedFd,
     counters: OwnedFd,
     link: OwnedFd,
     mode: Mode,
+    abilities: Abilities,
+    /// Whether the driver tells VLAN tags, if it is asked.
+    tells_vlan_tags: bool,
     fallback: Fallback,
     /// It was taken off its interface.
     detached: AtomicBool,
@@ -205,58 +240,108 @@ pub(super) struct Redirect {
 }
 
 impl Redirect {
-    /// Puts a program on interface `ifindex`, called `ifname`, with a map for `queues` queues. While
-    /// the map is empty, `fallback` is what becomes of all frames.
+    /// Puts a program on `interface`, with a map for `queues` queues. While the map is empty, `fallback`
+    /// is what becomes of all frames.
     pub(super) fn attach(
-        ifname: &str,
-        ifindex: u32,
+        interface: &HostInterface,
         queues: u32,
         fallback: Fallback,
     ) -> Result<Redirect> {
+        let ifname = &interface.name;
         let context = |e: Error| e.context(ifname);
         let map = create_map(BPF_MAP_TYPE_XSKMAP, size_of::<u32>(), queues).map_err(context)?;
         let counters = create_map(BPF_MAP_TYPE_ARRAY, size_of::<u64>(), 1).map_err(context)?;
-        let program = load(fallback, &map, &counters).map_err(context)?;
-        let attach = |flags| {
+        let load = |abilities: Abilities| {
+            let ifindex = abilities.rx_vlan_tag.map_or(0, |_| interface.ifindex);
+            load(fallback, abilities, ifindex, &map, &counters)
+        };
+        let attach = |program: &OwnedFd, flags| {
             let attr = LinkCreate {
-                prog_fd: number(&program),
-                target_ifindex: ifindex,
+                prog_fd: number(program),
+                target_ifindex: interface.ifindex,
                 attach_type: BPF_XDP,
                 flags,
             };
             bpf_fd(BPF_LINK_CREATE, &attr)
         };
-        let native = match attach(XDP_FLAGS_DRV_MODE) {
-            Ok(link) => {
-                return Ok(Redirect {
-                    map,
-                    counters,
-                    link,
-                    mode: Mode::Native,
-                    fallback,
-                    detached: AtomicBool::new(false),
-                    told: AtomicU64::new(0),
-                });
+        let mut attached = None;
+        let mut native = None;
+        for abilities in Abilities::all() {
+            let program = match load(abilities) {
+                Ok(program) => program,
+                // The least that there is must do.
+                Err(e) if !abilities.several_bufs => return Err(e.context(ifname)),
+                Err(e) => {
+                    log::debug!("{ifname}: {abilities:?}: {e}");
+                    continue;
+                }
+            };
+            match attach(&program, XDP_FLAGS_DRV_MODE) {
+                Ok(link) => {
+                    attached = Some((link, Mode::Native, abilities));
+                    break;
+                }
+                Err(e) => {
+                    log::debug!("{ifname}: {abilities:?}: {e}");
+                    let busy = is_busy(&e);
+                    native = Some(e);
+                    if busy {
+                        break;
+                    }
+                }
             }
-            Err(error) => error,
-        };
-        match attach(XDP_FLAGS_SKB_MODE) {
-            Ok(link) => {
+        }
+        let (link, mode, abilities) = match (attached, native) {
+            (Some(attached), _) => attached,
+            (None, native) => {
+                let native = native.unwrap_or_else(|| std::io::Error::from_raw_os_error(0));
+                // In generic mode, nobody knows the tags.
+                let mut tries = Abilities::all().filter(|a| a.rx_vlan_tag.is_none());
+                let attach_generic = |abilities: Abilities| {
+                    let program = load(abilities)
+                        .map_err(|e| std::io::Error::from_raw_os_error(e.errno()))?;
+                    attach(&program, XDP_FLAGS_SKB_MODE).map(|link| (link, abilities))
+                };
+                let mut done = Err(std::io::Error::from_raw_os_error(libc::EOPNOTSUPP));
+                while done.is_err()
+                    && let Some(abilities) = tries.next()
+                {
+                    done = attach_generic(abilities);
+                }
+                let (link, abilities) = done.map_err(|e| attach_error(ifname, &native, &e))?;
                 log::info!(
                     "{ifname}: its driver cannot run an XDP program ({native}); it runs in the \
                      network stack (generic mode)"
                 );
-                Ok(Redirect {
-                    map,
-                    counters,
-                    link,
-                    mode: Mode::Generic,
-                    fallback,
-                    detached: AtomicBool::new(false),
-                    told: AtomicU64::new(0),
-                })
+                (link, Mode::Generic, abilities)
             }
-            Err(generic) => Err(attach_error(ifname, &native, &generic)),
+        };
+        Ok(Redirect {
+            map,
+            counters,
+            link,
+            mode,
+            abilities,
+            tells_vlan_tags: TELL_VLAN_TAGS.contains(&interface.driver.as_str()),
+            fallback,
+            detached: AtomicBool::new(false),
+            told: AtomicU64::new(0),
+        })
+    }
+
+    /// Whether frames may come over several buffers.
+    pub(super) fn several_bufs(&self) -> bool {
+        self.abilities.several_bufs
+    }
+
+    /// Where the VLAN tags of frames are that go to sockets.
+    pub(super) fn vlan_tags(&self) -> VlanTags {
+        match self.mode {
+            Mode::Generic => VlanTags::FromStack,
+            Mode::Native if self.abilities.rx_vlan_tag.is_some() && self.tells_vlan_tags => {
+                VlanTags::Kept
+            }
+            Mode::Native => VlanTags::FromDriver,
         }
     }
 
@@ -362,14 +447,31 @@ fn make<T: Attr>(command: c_long, attr: &T) -> std::result::Result<OwnedFd, std:
     }
 }
 
-fn load(fallback: Fallback, map: &OwnedFd, counters: &OwnedFd) -> Result<OwnedFd> {
-    let insns = program(fallback, map.as_fd(), counters.as_fd());
+/// Loads the program; for the interface `ifindex` alone, unless that is 0.
+fn load(
+    fallback: Fallback,
+    abilities: Abilities,
+    ifindex: u32,
+    map: &OwnedFd,
+    counters: &OwnedFd,
+) -> Result<OwnedFd> {
+    let function = abilities.rx_vlan_tag;
+    let insns = program(fallback, function, map.as_fd(), counters.as_fd());
+    let mut prog_flags = 0;
+    if abilities.several_bufs {
+        prog_flags |= BPF_F_XDP_HAS_FRAGS;
+    }
+    if ifindex != 0 {
+        prog_flags |= BPF_F_XDP_DEV_BOUND_ONLY;
+    }
     let mut attr = ProgLoad {
         prog_type: BPF_PROG_TYPE_XDP,
         insn_cnt: insns.len() as u32,
         insns: insns.as_ptr() as u64,
         license: LICENSE.as_ptr() as u64,
+        prog_flags,
         prog_name: name(),
+        prog_ifindex: ifindex,
         expected_attach_type: BPF_XDP,
         ..ProgLoad::default()
     };
@@ -417,9 +519,12 @@ fn bpf_error(what: &str, error: &std::io::Error) -> Error {
     Error::new(error.errno(), format!("{error}: {hint}"))
 }
 
+fn is_busy(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST))
+}
+
 fn attach_error(ifname: &str, native: &std::io::Error, generic: &std::io::Error) -> Error {
-    let busy = |e: &std::io::Error| matches!(e.raw_os_error(), Some(libc::EBUSY | libc::EEXIST));
-    if busy(native) || busy(generic) {
+    if is_busy(native) || is_busy(generic) {
         return Error::new(
             libc::EBUSY,
             format!(

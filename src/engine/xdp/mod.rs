@@ -15,7 +15,7 @@
 //! |---|---|
 //! | `mod.rs` | opens a port |
 //! | `bpf.rs` | bpf(2): the program on an interface, attached as long as the port is open, gone even with a crash |
-//! | `program.rs` | its instructions: queue `i` to socket `i`, and what becomes of a frame without socket |
+//! | `program.rs`, `btf.rs` | its instructions, and the functions of the kernel that it calls: queue `i` to socket `i`, and what becomes of a frame without socket |
 //! | `release.rs` | queues that were given up and that the kernel is still busy with |
 //! | `socket.rs` | the sockets and their UMEM |
 //! | `queue.rs` | the four rings of a socket |
@@ -30,20 +30,19 @@
 //! The memory of a region is registered as a UMEM by the first socket, and joined by all others that
 //! have zero copy or none, as it has (`socket::bind`). Buffer `i` is frame `i`.
 //!
-//! Frames over several buffers (`XDP_USE_SG`, Linux 6.6) are not asked for. A packet of OVS lies in
-//! one buffer, the kernel begins a second one only when the first is full, and none is larger than a
-//! page: all that could be done with such a frame is to drop it, which the kernel does and counts
-//! (`rx_dropped`). An MTU that does not fit into a buffer is refused, or told when it comes later.
+//! A frame that is longer than a buffer comes and goes over several, where the kernel does that
+//! (`XDP_USE_SG`, Linux 6.6): descriptors with `XDP_PKT_CONTD` are slots with `NS_MOREFRAG`. Elsewhere an
+//! MTU that does not fit into a buffer is refused, or told when it comes later.
+//!
+//! A VLAN tag that the driver keeps beside the frame is put back into it by the program (`program.rs`), if
+//! the driver tells it; the function of the kernel for that is found by `btf.rs`.
 
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
 use super::user_region::UserRegion;
-use super::{
-    FRAME_HEADER, FRAME_OVERHEAD, OpenRequest, Opened, largest_mtu, longest_frame, mtu_advice,
-    too_many_queues,
-};
+use super::{FRAME_HEADER, FRAME_OVERHEAD, FrameRoom, OpenRequest, Opened, too_many_queues};
 use crate::error::{Error, Result};
 use crate::name::{PortKind, Rings};
 use crate::netif::HostInterface;
@@ -52,10 +51,11 @@ use bpf::Redirect;
 use port::XdpPort;
 use program::Fallback;
 pub use release::reap;
-use socket::{Bound, Queue};
+use socket::{Bound, Queue, Way};
 
 #[allow(unsafe_code)]
 mod bpf;
+mod btf;
 mod port;
 mod program;
 #[allow(unsafe_code)]
@@ -104,7 +104,7 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Opened> {
     let (ifname, rings) = check_name(request)?;
     let before = HostInterface::read(ifname)?;
     check_ethernet(&before)?;
-    check_mtu(&before, request.process.buf_size)?;
+    check_mtu(&before, request.process.buf_size, None)?;
     check_rings(request, &before, rings)?;
     open_interface(request, ifname, &before, rings).map_err(|error| {
         // An interface that leaves meanwhile makes calls fail with all kinds of errors.
@@ -152,7 +152,7 @@ fn open_interface(
     };
     let mut port = XdpPort::new(ifname, &interface, redirect, region.port()?);
     let mut pairs = Vec::with_capacity(queues.len());
-    let mut binder = Binder::new(&interface, &region, port.mode());
+    let mut binder = Binder::new(&interface, &region, port.redirect());
     for queue in &queues {
         let bound = binder.bind(queue)?;
         pairs.push(port.add(queue, bound)?);
@@ -161,6 +161,11 @@ fn open_interface(
     if !port.has_program() {
         return Err(replaced(request));
     }
+    check_mtu(
+        &interface,
+        request.process.buf_size,
+        Some(port.several_bufs()),
+    )?;
     let extra = port.extra(request.process.extra_bufs);
     log::info!("{}: opened {}", request.name, port.summary());
     Ok(Opened {
@@ -241,20 +246,32 @@ fn check_rings(request: &OpenRequest<'_>, interface: &HostInterface, rings: Ring
     ))
 }
 
-fn check_mtu(interface: &HostInterface, buf_size: u32) -> Result<()> {
-    let room = longest_frame(buf_size);
-    if interface.mtu <= largest_mtu(room) {
+/// Refuses an interface whose frames are longer than what the port takes; `several_bufs` is `None` as long
+/// as nobody knows whether they may take several buffers.
+fn check_mtu(interface: &HostInterface, buf_size: u32, several_bufs: Option<bool>) -> Result<()> {
+    let (room, why) = match several_bufs {
+        None | Some(true) => (FrameRoom::SeveralSlots, String::new()),
+        Some(false) => {
+            let room = FrameRoom::Buffer(buf_size);
+            let why = format!(
+                "a buffer of {buf_size} bytes holds {} and the headroom, and neither does this kernel \
+                 put longer ones into several buffers (Linux 6.6 does) nor this driver: ",
+                room.longest_frame()
+            );
+            (room, why)
+        }
+    };
+    if interface.mtu <= room.largest_mtu() {
         return Ok(());
     }
     Err(Error::new(
         libc::EMSGSIZE,
         format!(
-            "{}: its MTU of {} needs frames of {} bytes, but a buffer of {buf_size} bytes holds \
-             {room} and the headroom: {}",
+            "{}: its MTU of {} needs frames of {} bytes, which are too long: {why}{}",
             interface.name,
             interface.mtu,
             interface.mtu.saturating_add(FRAME_HEADER),
-            mtu_advice(interface.mtu, buf_size),
+            room.mtu_advice(interface.mtu),
         ),
     ))
 }
@@ -321,12 +338,8 @@ fn redirect(interface: &HostInterface, rings: Rings) -> Result<Arc<Redirect>> {
         ));
     }
     let queues = interface.n_rx_queues.max(interface.n_tx_queues);
-    let redirect = Arc::new(Redirect::attach(
-        &interface.name,
-        interface.ifindex,
-        queues.max(MIN_MAP_SIZE),
-        fallback,
-    )?);
+    let map_size = queues.max(MIN_MAP_SIZE);
+    let redirect = Arc::new(Redirect::attach(interface, map_size, fallback)?);
     redirects.push((interface.ifindex, Arc::downgrade(&redirect)));
     Ok(redirect)
 }
@@ -335,32 +348,54 @@ fn redirect(interface: &HostInterface, rings: Rings) -> Result<Arc<Redirect>> {
 struct Binder<'a> {
     interface: &'a HostInterface,
     region: &'a UserRegion,
-    /// What to try first.
-    zero_copy: bool,
+    /// Ways to bind a socket, the best first.
+    ways: Vec<Way>,
 }
 
 impl Binder<'_> {
     fn new<'a>(
         interface: &'a HostInterface,
         region: &'a UserRegion,
-        mode: bpf::Mode,
+        redirect: &Redirect,
     ) -> Binder<'a> {
+        let way = |zero_copy, several_bufs| Way {
+            zero_copy,
+            several_bufs,
+        };
+        let fits = FrameRoom::Buffer(region.region().buf_size()).largest_mtu();
+        // Long frames are worth more than zero copy.
+        let mut ways = match interface.mtu > fits {
+            true => vec![way(true, true), way(false, true), way(false, false)],
+            false => vec![
+                way(true, true),
+                way(true, false),
+                way(false, true),
+                way(false, false),
+            ],
+        };
+        // In generic mode, packets were copied before the program sees them.
+        ways.retain(|way| !way.zero_copy || redirect.mode() == bpf::Mode::Native);
+        ways.retain(|way| !way.several_bufs || redirect.several_bufs());
+        // What a device does not write into one buffer, it may write into several.
+        if ways.contains(&way(true, false)) && !zero_copy_has_room(interface, region) {
+            ways.retain(|&w| w != way(true, false));
+        }
         Binder {
             interface,
             region,
-            // In generic mode, packets were copied before the program sees them.
-            zero_copy: mode == bpf::Mode::Native && zero_copy_has_room(interface, region),
+            ways,
         }
     }
 
     fn bind(&mut self, queue: &Queue) -> Result<Bound> {
-        match self.attempt(queue) {
-            Err(e) if self.zero_copy && is_about_zero_copy(&e) => {
-                log::debug!("no zero copy: {e}");
-                self.zero_copy = false;
-                self.attempt(queue)
+        loop {
+            match self.attempt(queue) {
+                Err(e) if self.ways.len() > 1 && is_about_the_way(&e) => {
+                    log::debug!("not {:?}: {e}", self.ways[0]);
+                    self.ways.remove(0);
+                }
+                done => return done,
             }
-            done => done,
         }
     }
 
@@ -369,7 +404,7 @@ impl Binder<'_> {
         let ifname = &self.interface.name;
         let mapping = self.region.mapping();
         let buf_size = self.region.region().buf_size();
-        match socket::bind(queue, mapping, buf_size, self.zero_copy) {
+        match socket::bind(queue, mapping, buf_size, self.ways[0]) {
             Ok(bound) => {
                 release::taken_again(queue);
                 Ok(bound)
@@ -434,9 +469,9 @@ fn still_busy(queue: &Queue, ifname: &str) -> Error {
     )
 }
 
-/// Whether it makes sense to try without zero copy. Drivers refuse it with all kinds of errors; these
+/// Whether it makes sense to try another way. Drivers refuse zero copy with all kinds of errors; these
 /// are not theirs.
-fn is_about_zero_copy(error: &Error) -> bool {
+fn is_about_the_way(error: &Error) -> bool {
     let others = [
         libc::EPERM,
         libc::EACCES,

@@ -4,7 +4,7 @@
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::{self, NonNull};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use super::queue::{Consumer, Desc, Producer};
 use crate::engine::user_region::Mapping;
@@ -13,6 +13,9 @@ use crate::error::{Error, Result};
 /// Send buffer a slot, so that a full ring of frames can be on its way in copy mode: the kernel
 /// counts the packet it copies each frame into, its own bookkeeping included.
 const SEND_BUFFER_PER_SLOT: u32 = 4096;
+
+/// From linux/if_xdp.h: frames may take several buffers.
+const XDP_USE_SG: u16 = 1 << 4;
 
 /// The queue that a socket is for, and the rings it has.
 #[derive(Debug, Clone, Copy)]
@@ -24,13 +27,31 @@ pub(super) struct Queue {
     pub tx_slots: Option<u32>,
 }
 
+/// How a socket is bound. All sockets on a UMEM are bound alike: the first one decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Way {
+    /// The device reads and writes the UMEM; else the kernel copies, for any driver.
+    pub zero_copy: bool,
+    /// Frames may take several buffers (`XDP_USE_SG`, Linux 6.6).
+    pub several_bufs: bool,
+}
+
+impl Way {
+    fn flags(self) -> u16 {
+        let copy = match self.zero_copy {
+            true => libc::XDP_ZEROCOPY,
+            false => libc::XDP_COPY,
+        };
+        copy | if self.several_bufs { XDP_USE_SG } else { 0 }
+    }
+}
+
 /// A bound socket.
 pub(super) struct Bound {
     pub fd: Arc<OwnedFd>,
     pub rx: Option<(Producer<u64>, Consumer<Desc>)>,
     pub tx: Option<(Producer<Desc>, Consumer<u64>)>,
-    /// The device reads and writes the UMEM; else the kernel copies, for any driver.
-    pub zero_copy: bool,
+    pub way: Way,
 }
 
 /// Where a new socket gets its UMEM from.
@@ -44,22 +65,21 @@ enum Umem<'a> {
 
 /// Binds a socket to `queue`, with `memory`, in buffers of `buf_size` bytes, as its UMEM.
 ///
-/// All sockets on a UMEM have zero copy, or none has: the first one decides. So there may be two on the same memory,
-/// one with zero copy and one without. Both count the same frames by the same numbers, and which
-/// socket a frame is with is this library's business, not the kernel's.
-pub(super) fn bind(
-    queue: &Queue,
-    memory: &Mapping,
-    buf_size: u32,
-    zero_copy: bool,
-) -> Result<Bound> {
+/// There may be several UMEMs on the same memory, one for each way. All count the same frames by the same
+/// numbers, and which socket a frame is with is this library's business, not the kernel's.
+pub(super) fn bind(queue: &Queue, memory: &Mapping, buf_size: u32, way: Way) -> Result<Bound> {
     let mut sockets = memory.sockets().lock();
-    let known: Vec<_> = sockets.iter().filter_map(Weak::upgrade).collect();
+    let known: Vec<_> = sockets
+        .iter()
+        .filter_map(|(socket, several_bufs)| Some((socket.upgrade()?, *several_bufs)))
+        .collect();
     let mut usable = Vec::with_capacity(known.len() + 1);
     let mut joined = None;
-    for socket in &known {
-        let candidate = joined.is_none() && zero_copy_of(socket) == Some(zero_copy);
-        match candidate.then(|| open(queue, Umem::Shared(socket), zero_copy)) {
+    for (socket, several_bufs) in &known {
+        let alike =
+            zero_copy_of(socket) == Some(way.zero_copy) && *several_bufs == way.several_bufs;
+        let candidate = joined.is_none() && alike;
+        match candidate.then(|| open(queue, Umem::Shared(socket), way)) {
             // Its interface is gone, and it is bound to nothing: no socket can join it any more.
             Some(Err(e)) if e.errno() == libc::EBADF => continue,
             // The device does not go with that UMEM: one of its own.
@@ -70,23 +90,23 @@ pub(super) fn bind(
             Some(Ok(bound)) => joined = Some(Ok(bound)),
             None => {}
         }
-        usable.push(Arc::downgrade(socket));
+        usable.push((Arc::downgrade(socket), *several_bufs));
     }
     *sockets = usable;
     match joined {
         Some(Ok(bound)) => {
-            sockets.push(Arc::downgrade(&bound.fd));
+            sockets.push((Arc::downgrade(&bound.fd), way.several_bufs));
             return Ok(bound);
         }
         Some(Err(Some(e))) => return Err(e),
         Some(Err(None)) | None => {}
     }
-    let bound = open(queue, Umem::Own(memory, buf_size), zero_copy)?;
-    sockets.push(Arc::downgrade(&bound.fd));
+    let bound = open(queue, Umem::Own(memory, buf_size), way)?;
+    sockets.push((Arc::downgrade(&bound.fd), way.several_bufs));
     Ok(bound)
 }
 
-fn open(queue: &Queue, umem: Umem<'_>, zero_copy: bool) -> Result<Bound> {
+fn open(queue: &Queue, umem: Umem<'_>, way: Way) -> Result<Bound> {
     let fd = socket()?;
     if let Umem::Own(memory, buf_size) = umem {
         register(&fd, memory, buf_size)?;
@@ -125,12 +145,10 @@ fn open(queue: &Queue, umem: Umem<'_>, zero_copy: bool) -> Result<Bound> {
         None
     };
 
-    let (flags, shared_fd) = match (umem, zero_copy) {
-        // The kernel takes no other flag here: copying and wakeups are as in the socket that the
-        // UMEM is from.
-        (Umem::Shared(other), _) => (libc::XDP_SHARED_UMEM, other.as_raw_fd() as u32),
-        (Umem::Own(..), true) => (libc::XDP_ZEROCOPY | libc::XDP_USE_NEED_WAKEUP, 0),
-        (Umem::Own(..), false) => (libc::XDP_COPY | libc::XDP_USE_NEED_WAKEUP, 0),
+    let (flags, shared_fd) = match umem {
+        // The kernel takes no other flag here: all is as in the socket that the UMEM is from.
+        Umem::Shared(other) => (libc::XDP_SHARED_UMEM, other.as_raw_fd() as u32),
+        Umem::Own(..) => (way.flags() | libc::XDP_USE_NEED_WAKEUP, 0),
     };
     let address = libc::sockaddr_xdp {
         sxdp_family: libc::AF_XDP as u16,
@@ -153,12 +171,12 @@ fn open(queue: &Queue, umem: Umem<'_>, zero_copy: bool) -> Result<Bound> {
             queue.queue
         )));
     }
-    let zero_copy = zero_copy_of(&fd).unwrap_or(zero_copy);
+    let zero_copy = zero_copy_of(&fd).unwrap_or(way.zero_copy);
     Ok(Bound {
         fd: Arc::new(fd),
         rx,
         tx,
-        zero_copy,
+        way: Way { zero_copy, ..way },
     })
 }
 
@@ -259,7 +277,11 @@ pub(super) fn is_free(ifindex: u32, queue: u32) -> Result<bool> {
         rx_slots: Some(1),
         tx_slots: None,
     };
-    match open(&only, Umem::Own(&memory, chunk), false) {
+    let way = Way {
+        zero_copy: false,
+        several_bufs: false,
+    };
+    match open(&only, Umem::Own(&memory, chunk), way) {
         Ok(_) => Ok(true),
         Err(e) if e.errno() == libc::EBUSY => Ok(false),
         // The interface or its queue is gone.

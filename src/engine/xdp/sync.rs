@@ -76,7 +76,7 @@ pub(super) struct RxSyncCounters {
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub(super) struct TxSyncCounters {
-    /// Slots that were not sent: no buffer of this port, bytes outside it, or a frame over several
+    /// Slots that were not sent: no buffer of this port, bytes outside it, or of a frame over too many
     /// slots.
     pub bad_slots: Counter,
     /// Frames that the driver dropped (copy mode; with zero copy, nobody says).
@@ -232,23 +232,24 @@ impl RxSync {
             taken += 1;
             let Some((idx, offset)) = self.frames.at(desc.addr) else {
                 self.counters.bad_descs.add(1);
+                self.spoil(ring);
                 continue;
             };
-            // Without `XDP_USE_SG` at bind, no frame comes over several descriptors.
-            let whole = desc.options & libc::XDP_PKT_CONTD == 0;
-            if !self.frames.fits(offset as u64, desc.len) || !whole {
+            if !self.frames.fits(offset as u64, desc.len) {
                 self.counters.bad_descs.add(1);
+                self.spoil(ring);
                 if reposted < self.fill.room() {
                     self.fill.put(reposted, self.frames.addr(idx));
                     reposted += 1;
                 }
                 continue;
             }
+            let more = desc.options & libc::XDP_PKT_CONTD != 0;
             let slot = Slot {
                 buf_idx: idx.0,
                 // Fits: at most the buffer size.
                 len: desc.len as u16,
-                flags: 0,
+                flags: if more { NS_MOREFRAG } else { 0 },
                 ptr: ring.with_offset(0, offset),
             };
             ring.put_slot(self.tail, slot);
@@ -258,6 +259,27 @@ impl RxSync {
         self.rx.release(taken);
         self.fill.publish(reposted);
         ring.set_tail(self.tail);
+    }
+
+    /// A descriptor was passed over. Is it one of a frame over several, whose slot before says that there
+    /// is more, that slot gets a length which no frame has: the frame will be dropped as a whole, what
+    /// follows of it included.
+    #[cold]
+    fn spoil(&mut self, ring: &Ring) {
+        if self.tail == self.head {
+            return;
+        }
+        let last = ring.advance(self.tail, ring.num_slots() - 1);
+        let slot = ring.slot(last);
+        if slot.flags & NS_MOREFRAG != 0 {
+            ring.put_slot(
+                last,
+                Slot {
+                    len: u16::MAX,
+                    ..slot
+                },
+            );
+        }
     }
 }
 
@@ -272,6 +294,16 @@ impl RingSync for RxSync {
         }
         Ok(())
     }
+}
+
+/// What became of a frame over several slots.
+enum Frags {
+    /// It is in the transmit ring, with so many descriptors.
+    Pushed(u32),
+    /// Its last slot was not given away yet.
+    Incomplete,
+    /// It cannot be sent.
+    Bad,
 }
 
 /// Frames that were taken back from the kernel.
@@ -356,16 +388,28 @@ impl TxSync {
             return 0;
         }
         // As in `RxSync::post`, there is room.
-        let n = n.min(self.tx.room());
+        let mut left = n.min(self.tx.room());
         let mut pushed = 0;
-        for _ in 0..n {
+        while left > 0 {
             let slot = ring.slot(self.head);
-            self.head = ring.advance(self.head, 1);
             let idx = BufIdx(slot.buf_idx);
             let (offset, len) = (ring.offset_of(&slot), slot.len as u32);
             let more = slot.flags & NS_MOREFRAG != 0;
             let part = more || self.skipping;
             let ours = self.frames.ours(idx);
+            if more && !self.skipping {
+                match self.push_frags(ring, left, pushed, slot) {
+                    Frags::Pushed(frags) => {
+                        pushed += frags;
+                        left -= frags;
+                        continue;
+                    }
+                    Frags::Incomplete => break,
+                    Frags::Bad => {}
+                }
+            }
+            left -= 1;
+            self.head = ring.advance(self.head, 1);
             // What the kernel refuses it does not complete either, so the buffer would be lost:
             // nothing must reach it that it refuses.
             if len < MIN_FRAME || !self.frames.fits(offset, len) || part || !ours {
@@ -392,6 +436,44 @@ impl TxSync {
         }
         self.tx.publish(pushed);
         pushed
+    }
+
+    /// Puts a frame over several slots, the first of which is `first` at `head`, into the transmit ring, if all
+    /// of it is within the next `n` slots, and the kernel will not refuse it.
+    #[cold]
+    fn push_frags(&mut self, ring: &Ring, n: u32, pushed: u32, first: Slot) -> Frags {
+        let most = n.min(ring.max_frags());
+        let mut descs = Vec::with_capacity(most as usize);
+        for i in 0..most {
+            // Each slot is read once.
+            let slot = match i {
+                0 => first,
+                _ => ring.slot(ring.advance(self.head, i)),
+            };
+            let idx = BufIdx(slot.buf_idx);
+            let (offset, len) = (ring.offset_of(&slot), slot.len as u32);
+            let least = if i == 0 { MIN_FRAME } else { 1 };
+            if len < least || !self.frames.fits(offset, len) || !self.frames.ours(idx) {
+                return Frags::Bad;
+            }
+            let more = slot.flags & NS_MOREFRAG != 0;
+            descs.push(Desc {
+                addr: self.frames.addr(idx) + offset,
+                len,
+                options: if more { libc::XDP_PKT_CONTD } else { 0 },
+            });
+            if !more {
+                for (i, &desc) in (0..).zip(&descs) {
+                    self.tx.put(pushed + i, desc);
+                }
+                self.head = ring.advance(self.head, i + 1);
+                return Frags::Pushed(i + 1);
+            }
+        }
+        match n < ring.max_frags() {
+            true => Frags::Incomplete,
+            false => Frags::Bad,
+        }
     }
 
     /// Drops the frames of the next `n` slots from `head`.

@@ -11,11 +11,14 @@ use std::time::{Duration, Instant};
 
 use parking_lot::MutexGuard;
 
+use netmap_sys::netmap::NS_MOREFRAG;
+
 use super::*;
 use crate::engine::{RingPair, SyncedRing};
 use crate::index::BufIdx;
 use crate::name::PortName;
 use crate::region::Region;
+use crate::vlan::VlanTags;
 
 /// Slots of both rings of a port.
 const SLOTS: usize = 2048 + 512;
@@ -210,6 +213,7 @@ fn forward(rx: &mut SyncedRing, tx: &mut SyncedRing, region: &Region) -> u32 {
         empty.buf_idx = region.release(packet, to).0;
         full.buf_idx = region.release(spare, from).0;
         (empty.len, empty.ptr) = (full.len, full.ptr);
+        empty.flags = full.flags & NS_MOREFRAG;
         full.len = 0;
         received.pass(full);
         free.pass(empty);
@@ -255,6 +259,13 @@ fn assert_conserved(opened: &Opened, slots: usize) {
     assert_eq!(opened.region.owned_by(owner).len(), slots);
 }
 
+/// Slots of all rings of a port.
+fn slots(opened: &Opened) -> usize {
+    let rings = opened.rings.iter().flat_map(|pair| [&pair.rx, &pair.tx]);
+    let slots = rings.flatten().map(|synced| synced.ring.num_slots());
+    slots.sum::<u32>() as usize
+}
+
 #[test]
 fn two_namespaces_ping_each_other() {
     let Some(_alone) = alone("two_namespaces_ping_each_other") else {
@@ -292,9 +303,10 @@ fn an_interface_without_native_mode_works_in_generic_mode() {
     let Some(_alone) = alone("an_interface_without_native_mode_works_in_generic_mode") else {
         return;
     };
-    let (left, right) = (Veth::new("10.77.7.1", ""), Veth::new("10.77.7.2", ""));
-    // A veth refuses native mode when its peer may send more than a page.
-    left.inside("ip link set far mtu 4000");
+    let two = "numrxqueues 2 numtxqueues 2";
+    let (left, right) = (Veth::new("10.77.7.1", two), Veth::new("10.77.7.2", ""));
+    // A veth refuses native mode when its peer may send on more queues than it receives on.
+    must(&format!("ethtool -L {} rx 1", left.near));
     let mut a = open_port(&left.near).unwrap();
     let mut b = open_port(&right.near).unwrap();
     let mode = |opened: &Opened| opened.port.status()[0].1.clone();
@@ -302,11 +314,49 @@ fn an_interface_without_native_mode_works_in_generic_mode() {
     forwarding(&mut a, &mut b, || {
         left.pings(500, "-i 0.001 10.77.7.2");
     });
-    assert_conserved(&a, SLOTS);
-    assert_conserved(&b, SLOTS);
+    assert_conserved(&a, slots(&a));
+    assert_conserved(&b, slots(&b));
     close(a);
     assert_all_free(&close(b));
     assert!(!left.has_program());
+
+    long_pings(&left, &right, "10.77.7.2");
+}
+
+/// Pings from `left`, whose frames take several buffers, to `address` at `right`.
+fn long_pings(left: &Veth, right: &Veth, address: &str) {
+    for veth in [left, right] {
+        must(&format!("ip link set {} mtu 9000", veth.near));
+        veth.inside("ip link set far mtu 9000");
+    }
+    let (mut a, mut b) = match (open_port(&left.near), open_port(&right.near)) {
+        (Ok(a), Ok(b)) => (a, b),
+        (Err(error), _) | (_, Err(error)) => {
+            assert!(error.to_string().contains("Linux 6.6 does"), "{error}");
+            println!("skipped: {error}");
+            return;
+        }
+    };
+    let (there, back) = forwarding(&mut a, &mut b, || {
+        left.pings(300, &format!("-i 0.001 -M do -s 8972 {address}"));
+        left.pings(100, &format!("-f -l 10 -M do -s 3000 {address}"));
+        left.pings(100, &format!("-i 0.001 -M do -s 100 {address}"));
+    });
+    // Six slots of 1792 bytes, and two.
+    assert!(there >= 300 * 6 + 100 * 2 + 100 && back >= 300 * 6 + 100 * 2 + 100);
+    assert_conserved(&a, slots(&a));
+    assert_conserved(&b, slots(&b));
+    close(a);
+    assert_all_free(&close(b));
+}
+
+#[test]
+fn long_frames_take_several_slots() {
+    let Some(_alone) = alone("long_frames_take_several_slots") else {
+        return;
+    };
+    let (left, right) = (Veth::new("10.77.17.1", ""), Veth::new("10.77.17.2", ""));
+    long_pings(&left, &right, "10.77.17.2");
 }
 
 /// As when one interface has zero copy and the other does not.
@@ -769,28 +819,34 @@ fn failures_say_what_and_why() {
     let error = error_of(&bad);
     assert_eq!(error.errno(), libc::ENOMEM);
 
-    must(&format!("ip link set {near} mtu 3000"));
-    let error = error_of(&request(&name));
-    assert_eq!(error.errno(), libc::EMSGSIZE);
-    assert!(
-        error.to_string().contains("lower the MTU to 1774"),
-        "{error}"
-    );
-    let mut large = request(&name);
-    large.process.buf_size = 4096;
-    assert_all_free(&close(open_with(&large).unwrap()));
-    must(&format!("ip link set {near} mtu 1774"));
-    assert_all_free(&close(open_with(&request(&name)).unwrap()));
-    for (mtu, opens) in [(3822, true), (3823, false)] {
+    let opened = open_with(&request(&name)).unwrap();
+    let several_bufs = opened.port.takes_several_slots();
+    assert_all_free(&close(opened));
+    for (mtu, buf_size, opens) in [
+        (1774, 2048, true),
+        (1775, 2048, several_bufs),
+        (3822, 4096, true),
+        (3823, 4096, several_bufs),
+        (9216, 2048, several_bufs),
+        (9217, 4096, false),
+    ] {
         must(&format!("ip link set {near} mtu {mtu}"));
-        let opened = open_with(&large);
-        assert_eq!(opened.is_ok(), opens);
-        let _regions = opened.map(close);
+        let mut request = request(&name);
+        request.process.buf_size = buf_size;
+        let opened = open_with(&request);
+        assert_eq!(opened.is_ok(), opens, "{mtu}");
+        match opened {
+            Ok(opened) => assert_all_free(&close(opened)),
+            Err(error) => {
+                assert_eq!(error.errno(), libc::EMSGSIZE);
+                assert!(error.to_string().contains("lower the MTU to"), "{error}");
+            }
+        }
     }
     must(&format!("ip link set {near} mtu 1500"));
 
-    let ifindex = HostInterface::read(near).unwrap().ifindex;
-    let stranger = Redirect::attach(near, ifindex, 1, Fallback::Pass).unwrap();
+    let interface = HostInterface::read(near).unwrap();
+    let stranger = Redirect::attach(&interface, 1, Fallback::Pass).unwrap();
     let error = error_of(&request(&name));
     assert_eq!(error.errno(), libc::EBUSY);
     assert!(
@@ -823,4 +879,102 @@ fn rings_shrink_to_leave_room_for_other_ports() {
     assert_eq!(rx_slots(1, 4096), 512);
     assert_eq!(rx_slots(1000, 4096), MIN_RX_SLOTS);
     assert_eq!(rx_slots(u32::MAX, 4096), MIN_RX_SLOTS);
+}
+
+/// Sends the frame in its argument, in hexadecimal, on `in1`.
+const SEND: &str = "import socket, sys
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind(('in1', 0))
+s.send(bytes.fromhex(sys.argv[1]))";
+
+/// A frame from the far end of `veth`, to which a bridge sends it, which keeps its tag beside it: as it
+/// comes to the port's ring.
+#[allow(unsafe_code)]
+fn through_bridge(veth: &Veth, opened: &mut Opened, frame: &[u8]) -> Vec<u8> {
+    let hex: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
+    let sent = Command::new("ip")
+        .args([
+            "netns",
+            "exec",
+            &veth.namespace,
+            "python3",
+            "-c",
+            SEND,
+            &hex,
+        ])
+        .status()
+        .unwrap();
+    assert!(sent.success());
+    let region = Arc::clone(&opened.region);
+    let rx = opened.rings[0].rx.as_mut().unwrap();
+    let mut found = None;
+    wait_for("the frame", || {
+        rx.sync().unwrap();
+        let mut batch = rx.ring.batch().unwrap();
+        while batch.left() > 0 {
+            let slot = batch.slot(0);
+            let at = region.base_of_idx(BufIdx(slot.buf_idx)).unwrap();
+            let mut bytes = vec![0; slot.len as usize];
+            // SAFETY: a slot of the ring, whose frame is in its buffer.
+            unsafe {
+                let data = at.as_ptr().add(slot.ptr as usize);
+                std::ptr::copy(data, bytes.as_mut_ptr(), bytes.len());
+            }
+            if bytes[..12] == frame[..12] {
+                found = Some(bytes);
+            }
+            batch.pass(slot);
+        }
+        batch.commit();
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+#[test]
+fn vlan_tags_beside_frames_are_put_back() {
+    let Some(_alone) = alone("vlan_tags_beside_frames_are_put_back") else {
+        return;
+    };
+    let veth = Veth::new("10.77.18.1", "");
+    for line in [
+        "ip link add bridge0 type bridge",
+        "ip link add in0 type veth peer name in1",
+        "ip link set in0 master bridge0",
+        "ip link set far master bridge0",
+    ] {
+        veth.inside(line);
+    }
+    for name in ["bridge0", "in0", "in1"] {
+        veth.inside(&format!("ip link set {name} up"));
+    }
+    let mut opened = open_port(&veth.near).unwrap();
+    if opened.port.vlan_tags() != VlanTags::Kept {
+        println!("skipped: this kernel does not tell VLAN tags (Linux 6.8 does)");
+        close(opened);
+        return;
+    }
+    let frame = |tags: &[u8]| {
+        let mut frame = vec![2, 0, 0, 0, 7, 1, 2, 0, 0, 0, 7, 2];
+        frame.extend(tags);
+        frame.extend([0x88, 0xb5]);
+        frame.extend((0..60).collect::<Vec<u8>>());
+        frame
+    };
+    for tags in [
+        &[][..],
+        &[0x81, 0, 0xe1, 0x23],
+        &[0x81, 0, 0, 0],
+        &[0x88, 0xa8, 0x0f, 0xfe],
+        &[0x88, 0xa8, 0x20, 7, 0x81, 0, 0, 100],
+        &[0x81, 0, 0, 1, 0x81, 0, 0, 2],
+    ] {
+        let frame = frame(tags);
+        assert_eq!(
+            through_bridge(&veth, &mut opened, &frame),
+            frame,
+            "{tags:?}"
+        );
+    }
+    assert_all_free(&close(opened));
 }

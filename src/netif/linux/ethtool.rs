@@ -79,7 +79,7 @@ const _: () = assert!(mem::offset_of!(LinkSettings, link_mode_masks) == 48);
 ///
 /// a. It is `repr(C)`, of integers alone, and begins with the command. b. It is as large as the
 /// kernel's structure for [`Command::CODE`], what may follow that included.
-unsafe trait Command {
+pub(super) unsafe trait Command {
     const CODE: u32;
 
     fn set_code(&mut self);
@@ -113,14 +113,14 @@ unsafe impl Command for LinkSettings {
     }
 }
 
-fn zeroed<C: Command>() -> C {
+pub(super) fn zeroed<C: Command>() -> C {
     // SAFETY: a `Command` is integers alone, for which zeros are valid.
     unsafe { mem::zeroed() }
 }
 
 impl Query<'_> {
     /// Fills in `command`; None when the driver does not know it.
-    fn ethtool<C: Command>(&self, mut command: C) -> Option<C> {
+    pub(super) fn ethtool<C: Command>(&self, mut command: C) -> Option<C> {
         command.set_code();
         let mut request = self.request();
         request.ifr_ifru.ifru_data = (&raw mut command).cast();
@@ -130,10 +130,14 @@ impl Query<'_> {
         Some(command)
     }
 
-    pub(super) fn driver(&self) -> Option<String> {
+    /// The names of the driver, and of the device on its bus.
+    pub(super) fn device(&self) -> Option<(String, String)> {
         let info = self.ethtool::<DriverInfo>(zeroed())?;
-        let name = CStr::from_bytes_until_nul(&info.driver).ok()?;
-        Some(name.to_string_lossy().into_owned())
+        let text = |bytes| {
+            let text = CStr::from_bytes_until_nul(bytes).unwrap_or_default();
+            text.to_string_lossy().into_owned()
+        };
+        Some((text(&info.driver), text(&info.bus_info)))
     }
 
     /// Receive and transmit queues in use.

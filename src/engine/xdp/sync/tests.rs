@@ -330,6 +330,109 @@ fn a_frame_over_several_slots_is_not_sent_in_part() {
     assert!(tx.sent.take().is_none());
 }
 
+/// Descriptors that the kernel has got: lengths, and whether the frame goes on.
+fn sent_descs(tx: &Tx) -> Vec<(u32, bool)> {
+    let descs = std::iter::from_fn(|| tx.sent.take());
+    descs
+        .map(|desc| (desc.len, desc.options == libc::XDP_PKT_CONTD))
+        .collect()
+}
+
+#[test]
+fn a_frame_over_several_slots_is_sent_when_it_is_whole() {
+    let mut tx = Tx::new();
+    tx.ring.set_max_frags(3);
+    tx.send(2, |s| {
+        (s.len, s.flags) = (2048 - HEADROOM as u16, NS_MOREFRAG)
+    });
+    tx.sync();
+    assert_eq!(sent_descs(&tx), [], "its last slot is not given away");
+    tx.send(1, |s| s.len = 1);
+    tx.send(1, |_| ());
+    tx.sync();
+    let first = 2048 - HEADROOM;
+    assert_eq!(
+        sent_descs(&tx),
+        [(first, true), (first, true), (1, false), (60, false)]
+    );
+    assert_eq!(tx.sync.counters.bad_slots.get(), 0);
+}
+
+#[test]
+fn a_frame_over_several_slots_with_a_bad_one_is_not_sent_at_all() {
+    for bad in 0..3 {
+        let damages: [fn(&mut Slot); 4] = [
+            |s| s.buf_idx = 63,
+            |s| s.len = 0,
+            |s| s.len = 2049,
+            |s| s.ptr = 2048,
+        ];
+        for damage in damages {
+            let mut tx = Tx::new();
+            tx.ring.set_max_frags(3);
+            for i in 0..3 {
+                tx.send(1, |s| {
+                    s.flags = if i < 2 { NS_MOREFRAG } else { 0 };
+                    if i == bad {
+                        damage(s);
+                    }
+                });
+            }
+            tx.send(1, |s| s.len = 77);
+            let empty_first = tx.ring.slot(0).len == 0;
+            tx.sync();
+            let mut sent = sent_descs(&tx);
+            if empty_first {
+                // An empty slot begins no frame: the next one does.
+                assert_eq!(
+                    sent.drain(..2).collect::<Vec<_>>(),
+                    [(60, true), (60, false)]
+                );
+            }
+            assert_eq!(sent, [(77, false)], "slot {bad}");
+        }
+    }
+    // In more slots than the port takes.
+    let mut tx = Tx::new();
+    tx.ring.set_max_frags(3);
+    tx.send(3, |s| s.flags = NS_MOREFRAG);
+    tx.send(1, |_| ());
+    tx.send(1, |s| s.len = 77);
+    tx.sync();
+    assert_eq!(sent_descs(&tx), [(77, false)]);
+    assert_eq!(tx.sync.counters.bad_slots.get(), 4);
+    // All buffers are there again.
+    assert_eq!(tx.sync(), SLOTS - 1);
+}
+
+#[test]
+fn received_frames_over_several_buffers_have_more_than_one_slot() {
+    let mut rx = Rx::new();
+    let deliver = |rx: &Rx, len, more| {
+        let addr = rx.fill.take().expect("no buffer posted");
+        rx.received.give(Desc {
+            addr: addr + HEADROOM as u64,
+            len,
+            options: if more { libc::XDP_PKT_CONTD } else { 0 },
+        });
+    };
+    deliver(&rx, 1792, true);
+    deliver(&rx, 8, false);
+    deliver(&rx, 60, false);
+    assert_eq!(rx.sync(), 3);
+    let batch = rx.ring.batch().unwrap();
+    let slots = [0, 1, 2].map(|i| (batch.slot(i).len, batch.slot(i).flags));
+    assert_eq!(slots, [(1792, NS_MOREFRAG), (8, 0), (60, 0)]);
+    rx.give_away(3);
+
+    // One that lacks a part has a length that no frame has.
+    deliver(&rx, 1792, true);
+    rx.received.give(desc(u64::MAX, 60));
+    assert_eq!(rx.sync(), 1);
+    assert_eq!(rx.ring.batch().unwrap().slot(0).len, u16::MAX);
+    assert_eq!(rx.sync.counters.bad_descs.get(), 1);
+}
+
 #[test]
 fn a_buffer_of_somebody_else_is_neither_sent_nor_completed() {
     let mut tx = Tx::new();
