@@ -19,7 +19,10 @@ need_rust
 
 lacking=(
     engine::xdp::tests                  # bpf(2), AF_XDP
-    netif::tests::linux::what_is_set_is_read_back   # the ioctl SIOCETHTOOL
+    # The ioctl SIOCETHTOOL.
+    netif::tests::linux::what_is_set_is_read_back
+    netif::tests::linux::vlan_offloads_are_switched_one_by_one
+    vlan::tests::the_offload_is_off_while_a_port_is_open_and_on_again_after_a_crash
     logger::tests::messages_reach_the_callback_once_it_is_installed   # runs itself: an arm64 program
 )
 leave_out=()

@@ -190,19 +190,18 @@ def test_interface_deleted_under_traffic_and_back(rig, hosts):
     rig.balanced()
 
 
-def test_link_down_with_queues_and_host_rings(rig):
-    """A descriptor for each ring pair, polled by two threads, and the host's own rings."""
+def test_link_down_with_queues(rig):
+    """A descriptor for each ring pair, polled by two threads.  Host rings are left out: their syncs
+    cannot be woken, see docs/kernel-module.md."""
     if os.cpu_count() < 2:
         pytest.skip("one CPU")
     host = rig.host(1, queues=3)
     rig.bridge()
     rig.switch.config(pmd_cpu_mask=3)
     rig.port("p1", 1, "netmap:v1", "options:n_rxq=2")
-    rig.port("stack", 2, "netmap:v1^")
     rig.port("p3", 3, "vale1:1")
-    rig.flow("in_port=1,actions=output:2,output:3")
-    rig.flow("in_port=2,actions=output:1")
-    rig.flow("in_port=3,actions=output:1,output:2")
+    rig.flow("in_port=1,actions=output:3")
+    rig.flow("in_port=3,actions=output:1")
     flood(rig, "vale1:2")
     flood(rig, "h1", host)
     for i in range(3):
