@@ -25,7 +25,15 @@ class Lane:
         self.side.start()
         for n, name in enumerate(self.names, 1):
             where = {"wire": f"{name}w", "wire_netns": self.side.netns}
-            self.hosts.append(Host(name, **where, address=f"10.9.0.{n}/24", mtu=self.mtu))
+            self.hosts.append(
+                Host(
+                    name,
+                    **where,
+                    address=f"10.9.0.{n}/24",
+                    mtu=self.mtu,
+                    offloads=self.side.offloads,
+                )
+            )
         self.side.add_bridge(BRIDGE)
         for n, host in enumerate(self.hosts, 1):
             self.side.attach(host.wire, n)

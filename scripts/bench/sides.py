@@ -79,6 +79,8 @@ class Side(Switch):
         )
         self.name = name
         self.port = port
+        # Whether its hosts leave checksums to their interfaces, which most ports cannot do with.
+        self.offloads = False
 
     def start(self):
         namespaces.create(self.netns)
@@ -131,9 +133,11 @@ def pmd_value(stats, name):
     return float(found[1]) if found else 0.0
 
 
-def netmap(name="netmap", intval=None, **other_config):
+def netmap(name="netmap", intval=None, offloads=False, **other_config):
     settings = {"rxsync-intval": intval} if intval is not None else {}
-    return Side(name, lambda _: ["type=netmap"], other_config={**settings, **other_config})
+    side = Side(name, lambda _: ["type=netmap"], other_config={**settings, **other_config})
+    side.offloads = offloads
+    return side
 
 
 def system():
