@@ -199,13 +199,17 @@ def test_an_interface_that_leaves_is_as_it_was(switch, pair):
     assert "PROMISC" in flags("p1") and "PROMISC" in flags("p2")
     run("ip", "link", "set", "p1", "name", "away")
     wait_until(lambda: "PROMISC" not in flags("away"), 30, "the interface to be let go")
-    assert "xdp" not in run("ip", "-d", "link", "show", "dev", "away")
+    wait_until(
+        lambda: "xdp" not in run("ip", "-d", "link", "show", "dev", "away"),
+        30,
+        "the program to be taken away",
+    )
     # Another one by that name is the port's while it is there.
     run("ip", "link", "add", "p1", "type", "veth", "peer", "name", "nobody")
     wait_until(lambda: "PROMISC" in flags("p1"), 30, "the other interface to be taken")
     run("ip", "link", "set", "p1", "name", "other")
     run("ip", "link", "set", "away", "name", "p1")
     wait_until(lambda: "PROMISC" in flags("p1"), 30, "the interface to be taken again")
-    assert "PROMISC" not in flags("other")
+    wait_until(lambda: "PROMISC" not in flags("other"), 30, "the other interface to be let go")
     run("ip", "link", "del", "other")
     wait_until(lambda: pair[0].reaches("10.0.0.2"), 30, "a ping")
