@@ -6,6 +6,7 @@
 //! not count (`cir` is "in bytes of IP packets").
 #![forbid(unsafe_code)]
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
@@ -89,11 +90,7 @@ impl Policer {
 
     /// Pays for a burst of frames of `lengths` bytes, all at once if there are tokens enough, else one by
     /// one: then `verdict` is told of each frame, in order, whether it may pass.
-    pub fn police(
-        &self,
-        lengths: impl Iterator<Item = u32> + Clone,
-        mut verdict: impl FnMut(bool),
-    ) {
+    fn police(&self, lengths: impl Iterator<Item = u32> + Clone, mut verdict: impl FnMut(bool)) {
         let mut buckets = self.buckets.lock();
         buckets.fill(clock::rdtsc());
         let prices = lengths.map(counted);
@@ -103,6 +100,20 @@ impl Policer {
         if !buckets.pay(packets, bytes) {
             prices.for_each(|len| verdict(buckets.pay(1, len)));
         }
+    }
+
+    /// Moves those of `packets` that pass to the front, in their order, and returns how many do not.
+    /// `length` is that of a frame in bytes.
+    pub fn sift<T>(&self, packets: &[Cell<T>], length: impl Fn(&Cell<T>) -> u32) -> usize {
+        let (mut looked_at, mut passed) = (0, 0);
+        self.police(packets.iter().map(&length), |passes| {
+            if passes {
+                packets[looked_at].swap(&packets[passed]);
+                passed += 1;
+            }
+            looked_at += 1;
+        });
+        looked_at - passed
     }
 }
 

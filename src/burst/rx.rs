@@ -104,16 +104,7 @@ impl<'a> RxBurst<'a> {
             // which nobody does while this reference lives.
             unsafe { (*packet.as_ptr()).assume_init_ref().frame(&layout) }.size
         };
-        let (mut looked_at, mut passed) = (0, 0);
-        policer.police(packets.iter().map(length), |passes| {
-            if passes {
-                packets[looked_at].swap(&packets[passed]);
-                passed += 1;
-            }
-            looked_at += 1;
-        });
-        // Those that pass are in front now, in order.
-        let dropped = looked_at - passed;
+        let dropped = policer.sift(packets, length);
         if dropped > 0 {
             self.take_back(dropped);
         }

@@ -107,17 +107,9 @@ impl<'a> TxBurst<'a> {
         let packets = Cell::from_mut(&mut self.packets[self.done..]).as_slice_of_cells();
         // SAFETY: `new` a.
         let length = |raw: &Cell<*mut c_void>| unsafe { layout.frame_of(raw.get()) }.size;
-        let (mut looked_at, mut passed) = (0, 0);
-        policer.police(packets.iter().map(length), |passes| {
-            if passes {
-                packets[looked_at].swap(&packets[passed]);
-                passed += 1;
-            }
-            looked_at += 1;
-        });
-        // Those that pass are in front now, in order; the others are to go first.
-        let dropped = looked_at - passed;
-        self.packets[self.done..].rotate_left(if dropped > 0 { passed } else { 0 });
+        let dropped = policer.sift(packets, length);
+        // Those that do not pass are to go first.
+        self.packets[self.done..].rotate_right(dropped);
         for _ in 0..dropped {
             self.dismiss(pool);
         }

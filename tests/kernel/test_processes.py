@@ -166,14 +166,19 @@ def gets_well(rig, note):
     assert any("named a buffer that is not the ring's" in line for line in rig.switch.log_lines())
 
 
-def test_scribbled_rings_get_well(fresh_region, rig, note):
-    """Nothing is lost any more once the scribbler has gone, and no frame is another one's."""
+def with_a_victim(rig):
+    """Two ports, and a third one whose rings are to be scribbled on, all in region 1."""
     rig.bridge()
     rig.port("p1", 1, "vale0:1@1")
     rig.port("p2", 2, "vale1:1@1")
     rig.port("victim", 3, "vale6:victim@1")
     rig.flow("in_port=1,actions=output:2")
     rig.flow("in_port=3,actions=output:2,output:3")
+
+
+def test_scribbled_rings_get_well(fresh_region, rig, note):
+    """Nothing is lost any more once the scribbler has gone, and no frame is another one's."""
+    with_a_victim(rig)
     rig.relay(300)
     with scribbling(rig, note, 20):
         pass
@@ -187,12 +192,7 @@ def test_scribbled_rings_get_well(fresh_region, rig, note):
 def test_scribbler_in_a_region_of_two_switches(fresh_region, rig, second, note):
     """Two switches in region 1, and somebody who writes rubbish into the rings of a port of the first
     one.  The first survives and counts it; the second one loses nothing."""
-    rig.bridge()
-    rig.port("p1", 1, "vale0:1@1")
-    rig.port("p2", 2, "vale1:1@1")
-    rig.port("victim", 3, "vale6:victim@1")
-    rig.flow("in_port=1,actions=output:2")
-    rig.flow("in_port=3,actions=output:2,output:3")
+    with_a_victim(rig)
     second.bridge()
     second.port("p1", 1, "vale2:1@1")
     second.port("p2", 2, "vale3:1@1")

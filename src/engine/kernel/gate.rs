@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use netmap_sys::netmap::NS_MOREFRAG;
 use parking_lot::Mutex;
 
 use super::device::Device;
@@ -189,10 +190,12 @@ impl GatedSync {
     #[cold]
     fn take_back(&mut self, ring: &mut Ring) {
         if let (Direction::Tx, Ok((head, _))) = (self.direction, ring.checked_window()) {
-            let frames = ring.distance(self.synced, head);
-            self.gate
-                .dropped
-                .fetch_add(frames.into(), Ordering::Relaxed);
+            let slots = (0..ring.distance(self.synced, head)).map(|i| self.synced + i);
+            // The last slot of a frame says that no more follow.
+            let frames = slots
+                .filter(|pos| ring.slot(pos % ring.num_slots()).flags & NS_MOREFRAG == 0)
+                .count() as u64;
+            self.gate.dropped.fetch_add(frames, Ordering::Relaxed);
             ring.set_head(self.synced);
         }
     }
