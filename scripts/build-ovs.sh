@@ -11,6 +11,7 @@
 # The library itself does not go into it, OVS links with it when it starts; its
 # header does, so scripts/build-lib.sh is to be run before.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/lib-configure.sh"
 
 variant=${1:-}
 case $variant in
@@ -24,31 +25,7 @@ need_sources
 need_packages "${BUILD_PACKAGES[@]}"
 [ "$variant" != --afxdp ] || need_packages libbpf-dev libxdp-dev libnuma-dev
 
-# Compiled as Debian compiles its own OVS, OVS-DPDK included: -O2 with the
-# hardening flags and -fPIC, no -march.  "make bench" compares with Debian's
-# binary, so neither side may have a better compiler command line.
-flags() {
-    if command -v dpkg-buildflags >/dev/null; then
-        DEB_BUILD_MAINT_OPTIONS=hardening=+all DEB_CFLAGS_MAINT_APPEND=-fPIC \
-            dpkg-buildflags --get "$1" | sed 's/-ffile-prefix-map=[^ ]* *//'
-    elif [ "$1" = CFLAGS ]; then
-        echo "-g -O2"
-    fi
-}
-
-configure_args=(--prefix=/usr --localstatedir=/var --sysconfdir=/etc --enable-ssl
-                "CFLAGS=$(flags CFLAGS)" "CPPFLAGS=$(flags CPPFLAGS)" "LDFLAGS=$(flags LDFLAGS)")
-# Debian's Python, because what the tests need of it is installed with apt.
-[ ! -x /usr/bin/python3 ] || configure_args+=(PYTHON3=/usr/bin/python3)
-if [ "$variant" = --afxdp ]; then
-    configure_args+=(--enable-afxdp)
-else
-    configure_args+=(--disable-afxdp)
-fi
-if [ "$variant" != --plain ]; then
-    [ -e "$STAGE/lib/libovs_netmap.so" ] || die "the library comes first: make lib"
-    configure_args+=("--with-netmap=$STAGE")
-fi
+set_configure_args "$variant"
 
 # Where the sources come from: other ones mean a new tree.
 if [ -n "$OVS_DIR" ]; then

@@ -207,7 +207,7 @@ impl RxRing {
     /// Syncs the ring, if the throttle lets it. False when nothing can have come.
     #[inline]
     fn rxsync(&mut self) -> bool {
-        if !self.throttle.due(clock::rdtsc()) {
+        if !self.throttle.due_by(clock::rdtsc) {
             return false;
         }
         self.counters.rxsyncs.add(1);
@@ -241,10 +241,11 @@ fn take(mut batch: Batch<'_>, burst: &mut RxBurst<'_>, counters: &RxCounters) ->
         }
         let slots = batch.contiguous(ready);
         let (ring, packets) = (batch.ring(), burst.ready());
-        let simple = match ring.owner() {
-            Owner::OUTSIDE => take_simple::<true>(slots, ring, region, packets, &mut bytes),
-            _ => take_simple::<false>(slots, ring, region, packets, &mut bytes),
+        let (simple, their_bytes) = match ring.owner() {
+            Owner::OUTSIDE => take_simple::<true>(slots, ring, region, packets),
+            _ => take_simple::<false>(slots, ring, region, packets),
         };
+        bytes += their_bytes;
         let stopped = simple < slots.len();
         batch.skip(simple as u32);
         burst.handed_out(simple);
@@ -307,17 +308,16 @@ fn take_slowly(
 }
 
 /// Takes the frames in the cells of `slots`, up to the first that is not simply one good slot. Returns
-/// how many. There must be one of `packets` for each slot. `OUTSIDE` tells whether [`Owner::OUTSIDE`] has
-/// the slots' buffers.
+/// how many, and their bytes. There must be one of `packets` for each slot. `OUTSIDE` tells whether
+/// [`Owner::OUTSIDE`] has the slots' buffers.
 #[inline]
 fn take_simple<'p, const OUTSIDE: bool>(
     slots: &[SlotCell],
     ring: &Ring,
     region: &Region,
     packets: impl Iterator<Item = ReadyPacket<'p>>,
-    bytes: &mut u64,
-) -> usize {
-    let mut taken = 0;
+) -> (usize, u64) {
+    let (mut taken, mut bytes) = (0, 0);
     for (cell, packet) in slots.iter().zip(packets) {
         let slot = cell.read();
         let part = Part::in_slot(&slot, ring);
@@ -332,10 +332,10 @@ fn take_simple<'p, const OUTSIDE: bool>(
             break;
         };
         cell.write_first(exchange(slot, part, buf, region, ring, packet));
-        *bytes += part.len;
+        bytes += part.len;
         taken += 1;
     }
-    taken
+    (taken, bytes)
 }
 
 /// Puts the frame `part`, whose bytes are in `buf`, out of `slot` into `packet`, which is OVS's then.
