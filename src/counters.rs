@@ -128,6 +128,18 @@ impl TxCounters {
     }
 }
 
+impl RxCounters {
+    /// Counts `packets` with that many bytes, if there are any.
+    #[inline]
+    pub fn count_burst(&self, packets: usize, bytes: u64) {
+        if packets > 0 {
+            self.packets.add(packets as u64);
+            self.bytes.add(bytes);
+            self.bursts.add(1);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

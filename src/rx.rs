@@ -259,11 +259,7 @@ fn take(mut batch: Batch<'_>, burst: &mut RxBurst<'_>, counters: &RxCounters) ->
     }
     batch.commit();
     let received = burst.given() - before;
-    if received > 0 {
-        counters.packets.add(received as u64);
-        counters.bytes.add(bytes);
-        counters.bursts.add(1);
-    }
+    counters.count_burst(received, bytes);
     received
 }
 

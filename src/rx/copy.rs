@@ -44,11 +44,7 @@ pub(super) fn take(mut batch: Batch<'_>, burst: &mut RxBurst<'_>, counters: &RxC
     }
     batch.commit();
     let received = burst.given() - before;
-    if received > 0 {
-        counters.packets.add(received as u64);
-        counters.bytes.add(bytes);
-        counters.bursts.add(1);
-    }
+    counters.count_burst(received, bytes);
     received
 }
 

@@ -165,11 +165,11 @@ class Rig:
             lambda: f"buffers are missing: {self.switch.show().regions}",
         )
 
-    def vale_to_vale(self):
-        """p1 on one VALE switch, p2 on another, and what comes in at p1 goes out at p2."""
+    def two_ports(self, first="vale0:1", second="vale1:1", trusted=True):
+        """p1 and p2, by default on two VALE switches; what comes in at p1 goes out at p2."""
         self.bridge()
-        self.port("p1", 1, "vale0:1")
-        self.port("p2", 2, "vale1:1")
+        self.port("p1", 1, first, trusted=trusted)
+        self.port("p2", 2, second, trusted=trusted)
         self.flow("in_port=1,actions=output:2")
 
     # ---- pkt-gen ----

@@ -11,7 +11,7 @@ from netmap_testlib.frames import FRAME, open_port
 
 def test_fewest_extra_buffers(rig):
     rig.switch.config(netmap_nextrabufs=32)
-    rig.vale_to_vale()
+    rig.two_ports()
     rig.relay(2000)
     rig.balanced()
 

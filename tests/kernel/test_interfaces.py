@@ -29,10 +29,9 @@ def flows(count):
 
 def test_veth_ping(rig):
     h1, _ = rig.pair()
-    rig.bridge()
-    rig.port("p1", 1, "netmap:v1")
-    rig.port("p2", 2, "netmap:v2")
-    rig.flow("actions=normal")
+    rig.two_ports("netmap:v1", "netmap:v2")
+    rig.flow("in_port=1,actions=normal")
+    rig.flow("in_port=2,actions=normal")
     rig.ping(h1, "10.91.0.2")
     same("queue counters of p1", rig.queue("p1", "rxq", "packets"), rig.counter("p1", "rx"))
     assert rig.counter("p1", "rx") >= 20

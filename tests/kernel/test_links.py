@@ -78,9 +78,7 @@ def gets_through(rig, host, address="10.91.0.2"):
 def hosts(rig):
     """Two hosts behind two ports, and a third port; frames from everywhere."""
     hosts = rig.pair()
-    rig.bridge()
-    rig.port("p1", 1, "netmap:v1")
-    rig.port("p2", 2, "netmap:v2")
+    rig.two_ports("netmap:v1", "netmap:v2")
     rig.port("p3", 3, "vale1:1")
     rig.flow("in_port=1,actions=normal")
     rig.flow("in_port=2,actions=normal")

@@ -7,22 +7,18 @@ from netmap_testlib.frames import FRAME, TAGGED
 
 
 def test_vlan_push_and_pop_between_pipes(rig):
-    rig.bridge()
-    rig.port("a", 1, "netmap:x{1")
-    rig.port("b", 2, "netmap:y{1")
+    rig.two_ports("netmap:x{1", "netmap:y{1")
     rig.flow("in_port=1,actions=mod_vlan_vid:100,output:2")
     rig.carry("netmap:x}1", "netmap:y}1", 300, FRAME, TAGGED)
     rig.flow("in_port=1,actions=strip_vlan,output:2")
     rig.carry("netmap:x}1", "netmap:y}1", 300, TAGGED, FRAME)
-    same("copied of b", rig.queue("b", "txq", "copied"), 600)
-    same("zero_copy of b", rig.queue("b", "txq", "zero_copy"), 0)
+    same("copied of p2", rig.queue("p2", "txq", "copied"), 600)
+    same("zero_copy of p2", rig.queue("p2", "txq", "zero_copy"), 0)
     rig.balanced()
 
 
 def test_pipe_with_both_ends_in_ovs(rig):
-    rig.bridge()
-    rig.port("p1", 1, "vale0:1")
-    rig.port("p2", 2, "vale1:1")
+    rig.two_ports()
     rig.port("a", 3, "netmap:x{1")
     rig.port("b", 4, "netmap:x}1")
     rig.flow("in_port=1,actions=output:3")
@@ -34,13 +30,10 @@ def test_pipe_with_both_ends_in_ovs(rig):
 
 
 def test_pipes_to_pkt_gen(rig):
-    rig.bridge()
-    rig.port("a", 1, "netmap:x{1")
-    rig.port("b", 2, "netmap:y{1")
-    rig.flow("in_port=1,actions=output:2")
+    rig.two_ports("netmap:x{1", "netmap:y{1")
     rig.receive("netmap:y}1")
     rig.send("netmap:x}1", 3000)
     rig.await_received(3000)
-    same("packets received by a", rig.counter("a", "rx"), 3000)
-    same("packets sent by b", rig.counter("b", "tx"), 3000)
+    same("packets received by p1", rig.counter("p1", "rx"), 3000)
+    same("packets sent by p2", rig.counter("p2", "tx"), 3000)
     rig.balanced()

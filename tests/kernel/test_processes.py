@@ -19,7 +19,7 @@ from netmap_testlib.host import disable_ipv6
 def test_pmd_cpu_mask_under_traffic(rig):
     if os.cpu_count() < 2:
         pytest.skip("one CPU")
-    rig.vale_to_vale()
+    rig.two_ports()
     rig.receive("vale1:2")
     rig.pkt_gen("flood", "-i", "vale0:2", "-f", "tx", "-R", 1000, "-w", 1)
     for i in range(1, 13):
@@ -33,7 +33,7 @@ def test_pmd_cpu_mask_under_traffic(rig):
 
 
 def test_kill_9_and_restart(rig):
-    rig.vale_to_vale()
+    rig.two_ports()
     rig.relay(500)
     rig.switch.kill_vswitchd()
     for device in ("br0", "ovs-netdev"):
@@ -67,7 +67,7 @@ def test_sigterm_gives_the_buffers_back(rig, region):
 
 def test_module_unload_under_ports(rig):
     """The module cannot go while it is in use, and nobody notices the attempt."""
-    rig.vale_to_vale()
+    rig.two_ports()
     rig.relay(500)
     if not Path("/sys/module/netmap/holders").is_dir():
         pytest.skip("netmap is not a module here")

@@ -19,7 +19,7 @@ IN_VXLAN = re.compile(
 
 def test_vale_two_switches(rig):
     """Two ports with private regions by default: the second joins the first's."""
-    rig.vale_to_vale()
+    rig.two_ports()
     same("regions of p1 and p2", rig.status("p1", "region"), rig.status("p2", "region"))
     same("regions", len(rig.switch.show().regions), 1)
     rig.relay(5000)
@@ -30,11 +30,8 @@ def test_vale_two_switches(rig):
 
 def test_vale_copies_what_others_may_write(rig):
     """By default a frame is copied when it comes, since its sender may still have it."""
-    rig.bridge()
-    rig.port("p1", 1, "vale0:1", trusted=False)
-    rig.port("p2", 2, "vale1:1", trusted=False)
+    rig.two_ports(trusted=False)
     same("rx-copy of p1", rig.status("p1", "rx-copy"), "yes")
-    rig.flow("in_port=1,actions=output:2")
     rig.relay(3000)
     same("zero_copy of p2", rig.queue("p2", "txq", "zero_copy"), 0)
     same("copied of p2", rig.queue("p2", "txq", "copied"), 3000)
@@ -45,10 +42,7 @@ def test_vale_copies_what_others_may_write(rig):
 
 def test_vale_two_regions(rig):
     """Region 1 is another one than that of a VALE port."""
-    rig.bridge()
-    rig.port("p1", 1, "vale0:1")
-    rig.port("p2", 2, "vale1:1@1")
-    rig.flow("in_port=1,actions=output:2")
+    rig.two_ports("vale0:1", "vale1:1@1")
     same("regions", len(rig.switch.show().regions), 2)
     rig.relay(3000)
     same("zero_copy of p2", rig.queue("p2", "txq", "zero_copy"), 0)
@@ -78,7 +72,7 @@ def test_vale_two_ports_of_one_switch(rig):
 
 def test_vlan_push_and_pop_between_vale_ports(rig):
     """A pushed or popped tag leaves the frame where VALE cannot take it from."""
-    rig.vale_to_vale()
+    rig.two_ports()
     rig.flow("in_port=1,actions=mod_vlan_vid:100,output:2")
     rig.carry("vale0:2", "vale1:2", 300, FRAME, TAGGED)
     rig.flow("in_port=1,actions=strip_vlan,output:2")
@@ -132,9 +126,7 @@ def test_vxlan_push_and_pop_between_veths(rig):
 def test_vlan_push_and_pop_between_veths(rig):
     """The generic adapter takes a frame from any offset."""
     h1, h2 = rig.pair()
-    rig.bridge()
-    rig.port("p1", 1, "netmap:v1")
-    rig.port("p2", 2, "netmap:v2")
+    rig.two_ports("netmap:v1", "netmap:v2")
     rig.flow("in_port=1,actions=mod_vlan_vid:100,output:2")
     rig.carry("h1", "h2", 300, FRAME, TAGGED, h1, h2)
     rig.flow("in_port=1,actions=strip_vlan,output:2")

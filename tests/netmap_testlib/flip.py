@@ -8,8 +8,8 @@ import random
 import sys
 import time
 
-from netmap_testlib.netmap_port import NR_REG_NULL, RING, SLOT, SLOTS, Region
-from netmap_testlib.scribble import rings_of
+from netmap_testlib.netmap_port import RING, SLOT, SLOTS
+from netmap_testlib.scribble import victim
 
 # Of the frame: types, lengths and everything else of the headers.
 FIRST, LAST = 12, 90
@@ -18,10 +18,7 @@ OFFSET_MASK = 0xFFFF
 
 
 def flip(mem_id, name, seconds):
-    region = Region("flipper", NR_REG_NULL, mem_id)
-    rings = rings_of(region, name)
-    if not rings:
-        sys.exit(f"no port {name} in region {mem_id}")
+    region, rings = victim(mem_id, name)
     chance = random.Random(4711)
     changes = [(chance.randrange(FIRST, LAST), chance.randrange(1, 256)) for _ in range(4093)]
     print("Ready", flush=True)

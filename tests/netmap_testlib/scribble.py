@@ -23,11 +23,17 @@ def rings_of(region, name):
     return rings
 
 
-def scribble(mem_id, name, seconds):
-    region = Region("scribbler", NR_REG_NULL, mem_id)
+def victim(mem_id, name):
+    """That region, and the port's rings in it."""
+    region = Region("victim", NR_REG_NULL, mem_id)
     rings = rings_of(region, name)
     if not rings:
         sys.exit(f"no port {name} in region {mem_id}")
+    return region, rings
+
+
+def scribble(mem_id, name, seconds):
+    region, rings = victim(mem_id, name)
     rubbish = random.Random(4711)
     sizes = [RING.unpack_from(region.memory, ring)[1] for ring in rings]
     print("Ready", flush=True)

@@ -23,6 +23,7 @@ use netmap_sys::netmap::NS_MOREFRAG;
 use parking_lot::Mutex;
 
 use super::device::Device;
+use super::given::GivenAway;
 use crate::abi::{NR_MONITOR_RX, NR_MONITOR_TX, nmreq_register};
 use crate::engine::{Direction, RingSync};
 use crate::logger::RateLimit;
@@ -163,11 +164,9 @@ fn unlock(name: &str, mode: u32) -> std::io::Result<()> {
 
 /// A sync that passes a gate.
 pub struct GatedSync {
-    sync: Box<dyn RingSync>,
+    sync: GivenAway,
     gate: Arc<Gate>,
     direction: Direction,
-    /// First slot that was given away since the last sync.
-    synced: u32,
 }
 
 impl GatedSync {
@@ -179,10 +178,9 @@ impl GatedSync {
         direction: Direction,
     ) -> GatedSync {
         GatedSync {
-            sync,
+            sync: GivenAway::new(sync, ring),
             gate: Arc::clone(gate),
             direction,
-            synced: ring.checked_window().map_or(0, |(head, _)| head),
         }
     }
 
@@ -190,13 +188,13 @@ impl GatedSync {
     #[cold]
     fn take_back(&mut self, ring: &mut Ring) {
         if let (Direction::Tx, Ok((head, _))) = (self.direction, ring.checked_window()) {
-            let slots = (0..ring.distance(self.synced, head)).map(|i| self.synced + i);
+            let slots = (0..ring.distance(self.sync.end, head)).map(|i| self.sync.end + i);
             // The last slot of a frame says that no more follow.
             let frames = slots
                 .filter(|pos| ring.slot(pos % ring.num_slots()).flags & NS_MOREFRAG == 0)
                 .count() as u64;
             self.gate.dropped.fetch_add(frames, Ordering::Relaxed);
-            ring.set_head(self.synced);
+            ring.set_head(self.sync.end);
         }
     }
 }
@@ -208,11 +206,7 @@ impl RingSync for GatedSync {
             self.take_back(ring);
             return Ok(());
         }
-        let result = self.sync.sync(ring);
-        if let Ok((head, _)) = ring.checked_window() {
-            self.synced = head;
-        }
-        result
+        self.sync.sync(ring)
     }
 }
 

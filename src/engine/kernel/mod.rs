@@ -31,6 +31,7 @@ use crate::ring::Ring;
 mod device;
 mod diagnose;
 mod gate;
+mod given;
 mod netmap_if;
 mod region;
 mod register;

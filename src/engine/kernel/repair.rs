@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use netmap_sys::netmap::NS_BUF_CHANGED;
 
+use super::given::GivenAway;
 use super::region::KernelRegion;
 use crate::clock;
 use crate::engine::{HEADROOM, RingSync};
@@ -156,10 +157,8 @@ impl Drop for RingBuffers {
 
 /// A sync that looks after its ring.
 pub struct RepairingSync {
-    sync: Box<dyn RingSync>,
+    sync: GivenAway,
     buffers: RingBuffers,
-    /// First slot that was given away since the last sync.
-    synced: u32,
     found: Found,
     looked_at: u64,
     repaired: Arc<AtomicU64>,
@@ -174,9 +173,8 @@ impl RepairingSync {
         repaired: &Arc<AtomicU64>,
     ) -> RepairingSync {
         RepairingSync {
-            sync,
+            sync: GivenAway::new(sync, ring),
             buffers,
-            synced: ring.checked_window().map_or(0, |(head, _)| head),
             found: Found::default(),
             looked_at: clock::rdtsc(),
             repaired: Arc::clone(repaired),
@@ -196,20 +194,20 @@ impl RepairingSync {
             self.look(now);
             self.repair_ours(ring, tail, now);
         }
-        while self.synced != head {
-            let pos = self.synced;
+        while self.sync.end != head {
+            let pos = self.sync.end;
             let known = self.found.bad.get(pos as usize) == Some(&true);
             if known || !self.buffers.is_good(pos) {
                 self.repair(pos, now);
             }
-            self.synced = ring.advance(pos, 1);
+            self.sync.end = ring.advance(pos, 1);
         }
     }
 
     /// Repairs all slots that are this side's: most of a transmit ring.
     #[cold]
     fn repair_ours(&mut self, ring: &Ring, tail: u32, now: u64) {
-        let mut pos = self.synced;
+        let mut pos = self.sync.end;
         while pos != tail {
             if self.found.bad.get(pos as usize) == Some(&true) {
                 self.repair(pos, now);
@@ -251,11 +249,7 @@ impl RepairingSync {
 impl RingSync for RepairingSync {
     fn sync(&mut self, ring: &mut Ring) -> std::result::Result<(), i32> {
         self.look_after(ring);
-        let result = self.sync.sync(ring);
-        if let Ok((head, _)) = ring.checked_window() {
-            self.synced = head;
-        }
-        result
+        self.sync.sync(ring)
     }
 }
 
@@ -272,17 +266,22 @@ mod tests {
         let port = port(0);
         let mut ring = port.ring(Direction::Rx, 0, 0).unwrap();
         for pos in 0..10 {
-            let buf_idx = 4 + pos;
-            ring.put_slot(
-                pos,
-                Slot {
-                    buf_idx,
-                    ..Slot::default()
-                },
-            );
+            write(&ring, pos, 4 + pos);
         }
         let buffers = RingBuffers::of(port.region(), &mut ring).unwrap();
         (ring.other_side(), ring, buffers, port.region().clone())
+    }
+
+    /// Writes a frame in buffer `buf_idx` into the slot at `pos`.
+    fn write(ring: &Ring, pos: u32, buf_idx: u32) {
+        ring.put_slot(
+            pos,
+            Slot {
+                buf_idx,
+                len: 60,
+                ..Slot::default()
+            },
+        );
     }
 
     fn indices(ring: &Ring) -> Vec<u32> {
@@ -300,19 +299,9 @@ mod tests {
     #[test]
     fn foreign_and_double_indices_are_replaced() {
         let (_, ring, buffers, _) = ring();
-        let set = |pos, buf_idx| {
-            ring.put_slot(
-                pos,
-                Slot {
-                    buf_idx,
-                    len: 60,
-                    ..Slot::default()
-                },
-            )
-        };
         // None, another's, one that does not exist, and one that slot 1 has.
         for (pos, buf_idx) in [(2, 0), (4, 14), (5, u32::MAX), (7, 5)] {
-            set(pos, buf_idx);
+            write(&ring, pos, buf_idx);
         }
         assert_eq!(repair(&buffers, 0, 10), 4);
         let all: BTreeSet<_> = indices(&ring).into_iter().collect();
@@ -330,17 +319,8 @@ mod tests {
     #[test]
     fn slots_of_the_module_are_left_alone() {
         let (_, ring, buffers, _) = ring();
-        let set = |pos, buf_idx| {
-            ring.put_slot(
-                pos,
-                Slot {
-                    buf_idx,
-                    ..Slot::default()
-                },
-            )
-        };
-        set(3, 1);
-        set(8, 1);
+        write(&ring, 3, 1);
+        write(&ring, 8, 1);
         assert_eq!(repair(&buffers, 5, 5), 1);
         assert_eq!((ring.slot(3).buf_idx, ring.slot(8).buf_idx > 1), (1, true));
         assert_eq!(repair(&buffers, 0, 5), 1);
@@ -354,40 +334,16 @@ mod tests {
         let buf = region.buffers.claim(BufIdx(4), ring.owner()).unwrap();
         let given = region.buffers.claim(BufIdx(14), Owner::OUTSIDE).unwrap();
         let idx = region.buffers.release(given, ring.owner());
-        ring.put_slot(
-            0,
-            Slot {
-                buf_idx: idx.0,
-                ..Slot::default()
-            },
-        );
+        write(&ring, 0, idx.0);
         assert_eq!(repair(&buffers, 0, 10), 0);
         // Somebody writes the packet's index back.
-        ring.put_slot(
-            9,
-            Slot {
-                buf_idx: 4,
-                ..Slot::default()
-            },
-        );
+        write(&ring, 9, 4);
         assert_eq!(repair(&buffers, 0, 10), 1);
         assert_eq!(ring.slot(9).buf_idx, 13);
         assert_eq!(region.buffers.owner(buf.idx()), Some(Owner::PACKET));
         // All but the packet's is the module's again, and the module does not free that.
-        ring.put_slot(
-            2,
-            Slot {
-                buf_idx: 4,
-                ..Slot::default()
-            },
-        );
-        ring.put_slot(
-            20,
-            Slot {
-                buf_idx: 14,
-                ..Slot::default()
-            },
-        );
+        write(&ring, 2, 4);
+        write(&ring, 20, 14);
         drop(buffers);
         assert_eq!(ring.slot(20).buf_idx, 0);
         assert!(!indices(&ring).contains(&4));
@@ -417,13 +373,7 @@ mod tests {
         // As if the last look, which found strays, was just now.
         let long_ago = clock::rdtsc().wrapping_sub(clock::us_to_ticks(PAUSE_FOR_STRAYS_US));
         for (pos, buf_idx) in [(1, 3), (4, 3), (8, 3)] {
-            other_side.put_slot(
-                pos,
-                Slot {
-                    buf_idx,
-                    ..Slot::default()
-                },
-            );
+            write(&other_side, pos, buf_idx);
         }
         sync.looked_at = long_ago;
         assert_eq!(sync_at(&mut sync, &mut ring, 1), 0);
@@ -441,13 +391,7 @@ mod tests {
         other_side.set_tail(8);
         // Foreign ones, and one that slot 0 has, too; the last one is the module's.
         for (pos, buf_idx) in [(1, 3), (4, 3), (6, 4), (9, 3)] {
-            other_side.put_slot(
-                pos,
-                Slot {
-                    buf_idx,
-                    ..Slot::default()
-                },
-            );
+            write(&other_side, pos, buf_idx);
         }
         sync.looked_at = clock::rdtsc().wrapping_sub(clock::us_to_ticks(PAUSE_US));
         sync.sync(&mut ring).unwrap();
@@ -464,13 +408,7 @@ mod tests {
         let repaired = Arc::default();
         let mut sync = RepairingSync::new(Box::new(Still), buffers, &ring, &repaired);
         other_side.set_tail(9);
-        other_side.put_slot(
-            0,
-            Slot {
-                buf_idx: 3,
-                ..Slot::default()
-            },
-        );
+        write(&other_side, 0, 3);
         sync.looked_at = clock::rdtsc();
         ring.set_head(1);
         sync.sync(&mut ring).unwrap();
@@ -479,7 +417,7 @@ mod tests {
         other_side.set_tail(3);
         ring.set_head(2);
         sync.looked_at = clock::rdtsc().wrapping_sub(clock::us_to_ticks(PAUSE_US));
-        sync.synced = 0;
+        sync.sync.end = 0;
         sync.sync(&mut ring).unwrap();
         assert_eq!(repaired.load(Ordering::Relaxed), 1);
         assert!(soon <= 1);
