@@ -207,7 +207,7 @@ impl RxRing {
     /// Syncs the ring, if the throttle lets it. False when nothing can have come.
     #[inline]
     fn rxsync(&mut self) -> bool {
-        if !self.throttle.due_by(clock::rdtsc) {
+        if !self.throttle.due(clock::rdtsc()) {
             return false;
         }
         self.counters.rxsyncs.add(1);

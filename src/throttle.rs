@@ -76,13 +76,6 @@ impl Throttle {
         });
         true
     }
-
-    /// [`Throttle::due`] at the time on `clock`, which is not looked at where it does not matter: to read it
-    /// costs as much as two packets.
-    #[inline]
-    pub fn due_by(&mut self, clock: impl FnOnce() -> u64) -> bool {
-        self.interval.get() == 0 || self.due(clock())
-    }
 }
 
 #[cfg(test)]
@@ -120,17 +113,6 @@ mod tests {
         for now in [5, 5, 5, 4, u64::MAX, 0] {
             assert!(t.due(now));
         }
-    }
-
-    #[test]
-    fn without_an_interval_nobody_looks_at_the_clock() {
-        let interval = Interval::new(0);
-        let mut t = Throttle::new(&interval);
-        assert!(t.due_by(|| unreachable!()));
-        interval.set(100);
-        assert!(t.due_by(|| 7));
-        assert!(!t.due_by(|| 106));
-        assert!(t.due_by(|| 107));
     }
 
     #[test]
