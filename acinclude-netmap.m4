@@ -29,6 +29,19 @@ AC_DEFUN([OVS_NETDEV_CLASS_HAS], [
   fi
 ])
 
+dnl OVS_DP_PACKET_HAS(FUNCTION, VARIABLE)
+dnl
+dnl Defines VARIABLE when this Open vSwitch has FUNCTION for packets.
+AC_DEFUN([OVS_DP_PACKET_HAS], [
+  AC_MSG_CHECKING([for $1])
+  if grep '^$1(' "$srcdir/lib/dp-packet.h" >/dev/null 2>&1; then
+    AC_MSG_RESULT([yes])
+    AC_DEFINE([$2], [1], [Define to 1 if there is $1.])
+  else
+    AC_MSG_RESULT([no])
+  fi
+])
+
 dnl OVS_UNIXCTL_REPLY_JSON
 dnl
 dnl Defines HAVE_UNIXCTL_REPLY_JSON when "ovs-appctl --format json" of this Open
@@ -179,6 +192,10 @@ AC_DEFUN([OVS_CHECK_NETMAP], [
               [Define to 1 to build with support for netmap ports.])
     OVS_NETDEV_CLASS_HAS([get_speed], [HAVE_NETDEV_CLASS_GET_SPEED])
     OVS_NETDEV_CLASS_HAS([get_duplex], [HAVE_NETDEV_CLASS_GET_DUPLEX])
+    OVS_DP_PACKET_HAS([dp_packet_l4_checksum_set_partial],
+                      [HAVE_DP_PACKET_L4_CHECKSUM_SET_PARTIAL])
+    OVS_DP_PACKET_HAS([dp_packet_ol_set_l4_csum_partial],
+                      [HAVE_DP_PACKET_OL_SET_L4_CSUM_PARTIAL])
     OVS_UNIXCTL_REPLY_JSON
   fi
 

@@ -143,6 +143,22 @@ struct netmap_port_config {
     const char *run_dir;
 };
 
+/**
+ * A packet of a burst whose checksum is partial: the field has the sum of the
+ * pseudo header, neither more nor inverted.
+ */
+struct netmap_csum {
+    /** Its place in the burst, from 0. */
+    uint16_t packet;
+    /**
+     * Where the bytes start that the checksum is for, in the frame; they end
+     * with it.
+     */
+    uint16_t start;
+    /** Where the checksum is, from there. */
+    uint16_t offset;
+};
+
 /** State of a port's link. */
 struct netmap_link {
     /** MAC address. */
@@ -570,6 +586,41 @@ size_t netmap_rxq_recv(struct netmap_rxq *rxq,
                        size_t max);
 
 /**
+ * As netmap_rxq_recv, but partial checksums of plain TCP and UDP packets are
+ * not completed: they are listed. A packet is plain when it has one VLAN tag
+ * at most, no IP options or extension headers, is no fragment, and ends where
+ * its frame does.
+ *
+ * @param[in] rxq the queue; NULL has no frames.
+ * @param[out] packets packets with their frames in them.
+ * @param[in] max room at packets and at csums, and most frames to receive.
+ * @param[out] csums those of the packets whose checksums are partial, in the
+ *     order of the packets.
+ * @param[out] n_csums how many.
+ * @return How many packets were received.
+ * @note Ownership: The packets are the caller's, to be sent or freed.
+ * @note Threads: queue.
+ * @pre As for netmap_rxq_recv. csums has room for max structs, n_csums is
+ *     writable.
+ */
+size_t netmap_rxq_recv_csums(struct netmap_rxq *rxq,
+                             struct dp_packet **packets,
+                             size_t max,
+                             struct netmap_csum *csums,
+                             size_t *n_csums);
+
+/**
+ * Whether checksums of what a port sends may be left partial at no cost:
+ * netmap_port_send_csums leaves them to the kernel or the card.
+ *
+ * @param[in] port the port; NULL does not.
+ * @return Whether it does. It is the same as long as the port is open.
+ * @note Threads: any.
+ * @pre port is NULL or open.
+ */
+bool netmap_port_offers_csum(struct netmap_port *port);
+
+/**
  * Sends packets. What finds no room is dropped and counted.
  *
  * @param[in] port the port; NULL drops all.
@@ -594,6 +645,38 @@ size_t netmap_port_send(struct netmap_port *port,
                         struct dp_packet **packets,
                         size_t n,
                         size_t *n_returned);
+
+/**
+ * As netmap_port_send, with packets whose checksums are partial: each is
+ * completed before the frame leaves, or when, as netmap_port_offers_csum says.
+ *
+ * @param[in] port the port; NULL drops all.
+ * @param[in] qid number of the transmit queue, modulo how many there are.
+ * @param[in] concurrent whether other threads may be sending on the same
+ *     queue, all with true.
+ * @param[in,out] packets the packets; those that stay the caller's come first
+ *     afterwards.
+ * @param[in] n how many.
+ * @param[in] csums those of the packets whose checksums are partial, each at
+ *     most once.
+ * @param[in] n_csums how many.
+ * @param[out] n_returned how many packets stay the caller's; NULL is fine.
+ * @return How many frames were sent.
+ * @note Ownership: Packets of the library are the library's again, sent or
+ *     not. All others stay the caller's.
+ * @note Threads: any.
+ * @pre As for netmap_port_send. csums has n_csums structs, whose packets'
+ *     frames, and the memory in front of these from the base on, are writable
+ *     and the packets' own.
+ */
+size_t netmap_port_send_csums(struct netmap_port *port,
+                              uint32_t qid,
+                              bool concurrent,
+                              struct dp_packet **packets,
+                              size_t n,
+                              const struct netmap_csum *csums,
+                              size_t n_csums,
+                              size_t *n_returned);
 
 /**
  * Reads the time stamp counter.

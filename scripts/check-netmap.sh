@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# check-netmap.sh [--quick | TESTSUITEFLAGS...]
+# check-netmap.sh [--tso] [--quick | TESTSUITEFLAGS...]
 #
 # Runs OVS's own datapath tests, those of "make check-system-userspace", twice:
 # on ports of the type "system" and, in "make check-netmap" of the OVS tree, on
@@ -16,7 +16,8 @@
 #
 # TESTSUITEFLAGS, or TESTS= in the environment, select tests: numbers ("1-20
 # 25"), which are the same in both suites, or keywords ("-k conntrack").
-# --quick takes some that stand for the rest.  LIMIT= is the time-out of one
+# --quick takes some that stand for the rest.  --tso takes the tests of "make
+# check-system-tso" instead, where hosts leave segmentation to Open vSwitch.  LIMIT= is the time-out of one
 # suite in seconds.  SERIAL=1 runs one suite after the other; without it both
 # run at once on four CPUs or more.
 . "$(dirname "$0")/lib.sh"
@@ -30,7 +31,8 @@ need_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${TEST_PACKAGES[@]}" 
 # TESTS is a variable of automake's, too.
 tree=$(ovs_tree)
 long check-netmap-make "OVS tree $(basename "$tree"): test suites" env -u TESTS \
-    make -C "$tree" all tests/system-userspace-testsuite tests/system-netmap-testsuite
+    make -C "$tree" all tests/system-userspace-testsuite tests/system-netmap-testsuite \
+    tests/system-tso-testsuite tests/system-netmap-tso-testsuite
 
 use_python
 exec "$PYTHON" "$ROOT/scripts/check_netmap.py" "$@"

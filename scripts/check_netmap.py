@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""check_netmap.py [--quick | TESTSUITEFLAGS...]: the two suites that check-netmap.sh tells of."""
+"""check_netmap.py [--tso] [--quick | TESTSUITEFLAGS...]: the suites of check-netmap.sh."""
 
 import os
 import shlex
@@ -31,11 +31,14 @@ QUICK = (
 )
 # What each suite is called in OVS.
 TARGETS = {"system": "check-system-userspace", "netmap": "check-netmap"}
+TSO_TARGETS = {"system": "check-system-tso", "netmap": "check-netmap-tso"}
 LOGS = BUILD / "log"
+TSO = sys.argv[1:2] == ["--tso"]
+NAME = "check-netmap-tso" if TSO else "check-netmap"
 
 
 def log_of(suite):
-    return LOGS / f"check-netmap-{suite}.log"
+    return LOGS / f"{NAME}-{suite}.log"
 
 
 class Run:
@@ -48,7 +51,7 @@ class Run:
     def __init__(self, suite, flags, limit):
         self.suite = suite
         self.limit = limit
-        target = TARGETS[suite.removesuffix("-again")]
+        target = (TSO_TARGETS if TSO else TARGETS)[suite.removesuffix("-again")]
         say(f"OVS: {target} TESTSUITEFLAGS='{' '.join(flags)}'")
         log_of(suite).write_text("")
         dies = ["setpriv", "--pdeathsig", "KILL"]
@@ -90,7 +93,7 @@ def run_suites(suites, flags, limit):
 def selected(arguments, tree):
     """What is to be run, as TESTSUITEFLAGS."""
     if arguments == ["--quick"]:
-        suite = tree / "tests/system-userspace-testsuite"
+        suite = tree / f"tests/system-{'tso' if TSO else 'userspace'}-testsuite"
         flags, missing = numbers(run("sh", suite, "-C", tree / "tests", "--list"), QUICK)
         for name in missing:
             say(f'this OVS has no test "{name}"')
@@ -127,10 +130,10 @@ def check(arguments):
             table.add(kind, finished(log_of(f"{kind}-again")))
 
     print(f"logs: {log_of('*')}")
-    lines = list(table.lines("check-netmap"))
-    (LOGS / "check-netmap.txt").write_text("\n".join(lines) + "\n")
+    lines = list(table.lines(NAME))
+    (LOGS / f"{NAME}.txt").write_text("\n".join(lines) + "\n")
     print(*lines, sep="\n")
     return complete and table.counts()["only_system"] == 0
 
 
-sys.exit(run_program("check-netmap", lambda: check(sys.argv[1:])))
+sys.exit(run_program(NAME, lambda: check(sys.argv[2 if TSO else 1 :])))

@@ -58,6 +58,13 @@ impl<'a> RawBytesMut<'a> {
         })
     }
 
+    /// Where in `whole` these bytes, which are some of its, begin; `None` if they do not end where it does.
+    #[inline]
+    pub fn start_if_end_of(self, whole: RawBytesMut<'_>) -> Option<usize> {
+        let start = (self.ptr as usize).wrapping_sub(whole.ptr as usize);
+        (start.wrapping_add(self.len) == whole.len).then_some(start)
+    }
+
     /// A copy of `N` bytes from `at` on; `None` if they are not all there.
     #[inline]
     pub fn load<const N: usize>(self, at: usize) -> Option<[u8; N]> {
@@ -103,6 +110,13 @@ mod tests {
         assert!(all.skip(11).is_none() && all.skip(10).is_some_and(RawBytesMut::is_empty));
         let part = all.part(2, 4).unwrap();
         assert_eq!((part.len(), part.load(3)), (4, Some(*b"5")));
+        assert_eq!(
+            (
+                part.start_if_end_of(all),
+                all.part(2, 8).unwrap().start_if_end_of(all)
+            ),
+            (None, Some(2))
+        );
         assert!(part.load::<1>(4).is_none() && all.part(8, 3).is_none());
         assert!(all.part(1, usize::MAX).is_none());
         assert!(part.store(2, *b"xy") && !part.store(3, *b"zz"));

@@ -61,6 +61,8 @@ counters! {
         several_slots,
         /// Frames whose checksum the sender had left out, and that have one now.
         csum_completed,
+        /// Frames whose checksum the sender had left out, and that Open vSwitch got as such.
+        csum_partial,
         /// Frames dropped: more than the limit of the port.
         policed,
         /// Frames dropped: longer than any MTU allows, or in too many slots.
@@ -103,6 +105,10 @@ counters! {
         copied,
         /// Of these, those that took several slots.
         several_slots,
+        /// Frames whose checksum the kernel or the card completes.
+        csum_offloaded,
+        /// Frames whose checksum was completed here.
+        csum_completed,
         /// Frames dropped: more than the limit of the port.
         policed,
         /// Frames dropped: the link was down.
@@ -161,7 +167,7 @@ mod tests {
         counters.bytes.add(60);
         counters.bytes.add(4);
         let list = counters.list();
-        assert_eq!(list.len(), 14);
+        assert_eq!(list.len(), 15);
         assert!(list.contains(&("bytes", 64)));
     }
 }

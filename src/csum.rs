@@ -57,29 +57,83 @@ const MAX_HEADERS: u32 = 24;
 /// Completes the checksum in an Ethernet frame, if it is partial. Whether it was.
 #[inline]
 pub fn complete(frame: RawBytesMut<'_>) -> bool {
-    Walk { headers: 0 }.ethernet(frame).is_some()
+    let mut walk = Walk {
+        headers: 0,
+        plain: None,
+        left: None,
+    };
+    walk.ethernet(frame).is_some()
+}
+
+/// Where the bytes of a frame are that a checksum is for, and where in them it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Partial {
+    /// The first byte of the TCP or UDP header; the last one is that of the frame.
+    pub start: u16,
+    /// The checksum, from there.
+    pub offset: u16,
+}
+
+/// What was found in a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// No partial checksum.
+    Nothing,
+    /// One, which is complete now.
+    Completed,
+    /// One, which was left as it is.
+    Left(Partial),
+}
+
+/// As [`complete`], but a partial checksum is left where Open vSwitch will find it by itself: that of a
+/// segment which is in no tunnel, whose headers have nothing that is unusual, and which ends with the frame.
+#[inline]
+pub fn find(frame: RawBytesMut<'_>) -> Found {
+    let mut walk = Walk {
+        headers: 0,
+        plain: Some(frame),
+        left: None,
+    };
+    match (walk.ethernet(frame), walk.left) {
+        (_, Some(partial)) => Found::Left(partial),
+        (Some(()), None) => Found::Completed,
+        (None, None) => Found::Nothing,
+    }
+}
+
+/// Completes the checksum that is at `partial` in `frame`, which is the sum of the pseudo header now. False,
+/// and nothing changed, if there is no such place.
+pub fn complete_at(frame: RawBytesMut<'_>, partial: Partial) -> bool {
+    let segment = frame.skip(partial.start.into());
+    segment.is_some_and(|segment| put(segment, partial.offset.into()).is_some())
 }
 
 /// A way through the headers of a frame. `None` from a step says that there is nothing to do.
-struct Walk {
+struct Walk<'f> {
     headers: u32,
+    /// The frame, if a partial checksum may be left, and nothing unusual was seen as yet.
+    plain: Option<RawBytesMut<'f>>,
+    /// A partial checksum that was left.
+    left: Option<Partial>,
 }
 
-impl Walk {
+impl<'f> Walk<'f> {
+    /// Is about to look through a header that is not one of those which each frame has.
     #[inline]
     fn count(&mut self) -> Option<()> {
+        self.plain = None;
         self.headers += 1;
         (self.headers <= MAX_HEADERS).then_some(())
     }
 
     #[inline]
-    fn ethernet(&mut self, frame: RawBytesMut<'_>) -> Option<()> {
+    fn ethernet(&mut self, frame: RawBytesMut<'f>) -> Option<()> {
         self.ethertype(frame.load(12).map(u16::from_be_bytes)?, frame.skip(14)?)
     }
 
     /// What follows an EtherType.
     #[inline]
-    fn ethertype(&mut self, ethertype: u16, rest: RawBytesMut<'_>) -> Option<()> {
+    fn ethertype(&mut self, ethertype: u16, rest: RawBytesMut<'f>) -> Option<()> {
         match ethertype {
             ETHERTYPE_IPV4 => self.ipv4(rest),
             ETHERTYPE_IPV6 => self.ipv6(rest),
@@ -88,8 +142,14 @@ impl Walk {
     }
 
     #[inline(never)]
-    fn other(&mut self, ethertype: u16, rest: RawBytesMut<'_>) -> Option<()> {
+    fn other(&mut self, ethertype: u16, rest: RawBytesMut<'f>) -> Option<()> {
+        // Open vSwitch looks behind one VLAN tag, and behind a second one only if it is told to.
+        let plain = self.plain.take();
+        let first_tag = matches!(ethertype, ETHERTYPE_VLAN | ETHERTYPE_QINQ) && self.headers == 0;
         self.count()?;
+        if first_tag {
+            self.plain = plain;
+        }
         match ethertype {
             ETHERTYPE_VLAN | ETHERTYPE_QINQ | ETHERTYPE_OLD_QINQ => {
                 self.ethertype(rest.load(2).map(u16::from_be_bytes)?, rest.skip(4)?)
@@ -100,7 +160,7 @@ impl Walk {
         }
     }
 
-    fn mpls(&mut self, mut rest: RawBytesMut<'_>) -> Option<()> {
+    fn mpls(&mut self, mut rest: RawBytesMut<'f>) -> Option<()> {
         loop {
             self.count()?;
             let bottom_of_stack = rest.load::<4>(0)?[2] & 1 != 0;
@@ -118,7 +178,7 @@ impl Walk {
     }
 
     #[inline]
-    fn ipv4(&mut self, packet: RawBytesMut<'_>) -> Option<()> {
+    fn ipv4(&mut self, packet: RawBytesMut<'f>) -> Option<()> {
         let ip: [u8; 20] = packet.load(0)?;
         let header = (ip[0] & 0xf) as usize * 4;
         let total = be16(&ip, 2) as usize;
@@ -129,6 +189,9 @@ impl Walk {
         }
         let segment = packet.part(header, total.checked_sub(header)?)?;
         let mut addresses = sum_of(&ip[12..]);
+        if header > 20 {
+            self.plain = None;
+        }
         if header > 20
             && let Some(last) = last_hop_v4(packet.part(20, header - 20)?)
         {
@@ -138,7 +201,7 @@ impl Walk {
     }
 
     #[inline]
-    fn ipv6(&mut self, packet: RawBytesMut<'_>) -> Option<()> {
+    fn ipv6(&mut self, packet: RawBytesMut<'f>) -> Option<()> {
         let ip: [u8; 40] = packet.load(0)?;
         if ip[0] >> 4 != 6 {
             return None;
@@ -156,7 +219,7 @@ impl Walk {
         &mut self,
         mut next: u8,
         ip: &[u8; 40],
-        mut rest: RawBytesMut<'_>,
+        mut rest: RawBytesMut<'f>,
     ) -> Option<()> {
         let mut source = sum_of(&ip[8..24]);
         let mut destination = sum_of(&ip[24..]);
@@ -191,14 +254,14 @@ impl Walk {
 
     /// What is in an IP packet, whose addresses add up to `addresses`.
     #[inline]
-    fn segment(&mut self, protocol: u8, addresses: u64, segment: RawBytesMut<'_>) -> Option<()> {
-        let pseudo = |segment: RawBytesMut<'_>| {
+    fn segment(&mut self, protocol: u8, addresses: u64, segment: RawBytesMut<'f>) -> Option<()> {
+        let pseudo = |segment: RawBytesMut<'f>| {
             fold(addresses + swapped(segment.len() as u16) + swapped(protocol as u16))
         };
         match protocol {
             IP_TCP => {
                 let field: [u8; 2] = segment.part(0, 20)?.load(16)?;
-                finish(segment, 16, field, pseudo(segment))
+                self.finish(segment, 16, field, pseudo(segment))
             }
             IP_UDP => {
                 let udp: [u8; 8] = segment.load(0)?;
@@ -206,21 +269,46 @@ impl Walk {
                 if be16(&udp, 4) as usize != segment.len() {
                     return None;
                 }
-                let done = finish(segment, 6, [udp[6], udp[7]], pseudo(segment));
-                match be16(&udp, 2) {
-                    _ if done.is_some() => done,
-                    port @ (PORT_VXLAN | PORT_OLD_VXLAN | PORT_GENEVE) => {
-                        self.udp_tunnel(port, segment.skip(8)?)
-                    }
-                    _ => None,
+                let port = be16(&udp, 2);
+                let is_tunnel = matches!(port, PORT_VXLAN | PORT_OLD_VXLAN | PORT_GENEVE);
+                if is_tunnel {
+                    self.plain = None;
+                }
+                let done = self.finish(segment, 6, [udp[6], udp[7]], pseudo(segment));
+                match done {
+                    None if is_tunnel => self.udp_tunnel(port, segment.skip(8)?),
+                    done => done,
                 }
             }
             _ => self.other_segment(protocol, segment),
         }
     }
 
+    /// Completes the checksum at `at` in `segment`, which is `field` now, if that is `pseudo`; or leaves it.
+    #[inline]
+    fn finish(
+        &mut self,
+        segment: RawBytesMut<'f>,
+        at: u16,
+        field: [u8; 2],
+        pseudo: u16,
+    ) -> Option<()> {
+        if u16::from_ne_bytes(field) != pseudo {
+            return None;
+        }
+        if let Some(start) = self.plain.and_then(|frame| segment.start_if_end_of(frame)) {
+            self.left = u16::try_from(start)
+                .ok()
+                .map(|start| Partial { start, offset: at });
+            if self.left.is_some() {
+                return None;
+            }
+        }
+        put(segment, at.into())
+    }
+
     #[inline(never)]
-    fn other_segment(&mut self, protocol: u8, segment: RawBytesMut<'_>) -> Option<()> {
+    fn other_segment(&mut self, protocol: u8, segment: RawBytesMut<'f>) -> Option<()> {
         self.count()?;
         match protocol {
             IP_SCTP => sctp(segment),
@@ -233,7 +321,7 @@ impl Walk {
     }
 
     #[inline(never)]
-    fn udp_tunnel(&mut self, port: u16, tunnelled: RawBytesMut<'_>) -> Option<()> {
+    fn udp_tunnel(&mut self, port: u16, tunnelled: RawBytesMut<'f>) -> Option<()> {
         self.count()?;
         let header: [u8; 8] = tunnelled.load(0)?;
         if port == PORT_GENEVE {
@@ -245,7 +333,7 @@ impl Walk {
         self.ethernet(tunnelled.skip(8)?)
     }
 
-    fn gre(&mut self, packet: RawBytesMut<'_>) -> Option<()> {
+    fn gre(&mut self, packet: RawBytesMut<'f>) -> Option<()> {
         let header: [u8; 4] = packet.load(0)?;
         let flags = be16(&header, 0);
         // Checksum, key, sequence number: each a word. Routing and other versions are not of today.
@@ -262,12 +350,9 @@ impl Walk {
     }
 }
 
-/// Completes the checksum at `at` in `segment`, which is `field` now, if that is `pseudo`.
+/// Puts the checksum of `segment` to `at` there, where the sum of the pseudo header is.
 #[inline]
-fn finish(segment: RawBytesMut<'_>, at: usize, field: [u8; 2], pseudo: u16) -> Option<()> {
-    if u16::from_ne_bytes(field) != pseudo {
-        return None;
-    }
+fn put(segment: RawBytesMut<'_>, at: usize) -> Option<()> {
     // 0 and 0xffff are the same to a receiver, but for UDP, where 0 says that there is none. A valid one
     // that came as 0xffff stays that.
     let sum = match !fold(sum(segment)) {

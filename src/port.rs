@@ -88,6 +88,8 @@ pub struct PortState {
     /// As [`PortLink::max_frame`], for the transmit queues.
     max_frame: Arc<AtomicU32>,
     complete_checksums: bool,
+    /// Checksums of what is sent may be left to the other side of the rings.
+    offers_csum: bool,
     /// `None` without an interface, and when the port is closed.
     vlan: Mutex<Option<VlanGuard>>,
     /// The limits of its queues.
@@ -270,11 +272,13 @@ impl Port {
         }
         let n_txq = (wanted.n_txq.max(1) as usize).min(tx_rings.len());
         let mut txqs = Vec::new();
+        let mut offers_csum = n_txq > 0;
         let mut tx = Vec::new();
         for rings in deal(tx_rings, n_txq) {
             let slots = rings.iter().map(|r| r.ring.num_slots()).collect();
             let mut queue = TxQueue::new(Arc::clone(&pool), rings, Arc::clone(&max_frame));
             queue.police(&egress);
+            offers_csum &= queue.takes_csum();
             tx.push(QueueState {
                 slots,
                 counters: vec![queue.counters()],
@@ -292,6 +296,7 @@ impl Port {
             link: Mutex::new(link),
             max_frame,
             complete_checksums,
+            offers_csum,
             vlan: Mutex::new(vlan),
             ingress,
             egress,
@@ -320,6 +325,11 @@ impl Port {
     /// Its receive queues.
     pub fn rxqs(&self) -> &[Exclusive<RxQueue>] {
         &self.rxqs
+    }
+
+    /// Whether checksums of what it sends may be left to the other side of its rings.
+    pub fn offers_csum(&self) -> bool {
+        self.state.offers_csum
     }
 
     /// Its transmit queues.
@@ -513,6 +523,10 @@ impl PortState {
             (
                 "rx-csum",
                 if self.complete_checksums { "on" } else { "off" }.into(),
+            ),
+            (
+                "tx-csum",
+                if self.offers_csum { "on" } else { "off" }.into(),
             ),
         ];
         if let Some(engine) = &*self.engine.lock() {

@@ -123,6 +123,12 @@ pub struct Ring {
     num_slots: u32,
     offset_mask: u64,
     max_offset: u32,
+    /// Smallest offset of a frame in its buffer.
+    min_offset: u32,
+    /// Whether slots may have [`NS_TX_METADATA`].
+    ///
+    /// [`NS_TX_METADATA`]: crate::engine::NS_TX_METADATA
+    takes_csum: bool,
     /// Bits that are 0 in each offset: the alignment, a power of two, less one.
     unaligned: u32,
     /// Most slots that a frame may take.
@@ -163,6 +169,8 @@ impl Ring {
             num_slots: 0,
             offset_mask: 0,
             max_offset: 0,
+            min_offset: 0,
+            takes_csum: false,
             unaligned: 0,
             max_frags: 1,
             owner,
@@ -223,10 +231,34 @@ impl Ring {
         self.max_frags
     }
 
+    /// From now on frames may start at `min_offset` or behind it, which must not be past the largest offset.
+    pub fn set_min_offset(&mut self, min_offset: u32) {
+        self.min_offset = min_offset.min(self.max_offset);
+    }
+
+    /// Smallest offset at which a frame may start in its buffer.
+    #[inline]
+    pub fn min_offset(&self) -> u32 {
+        self.min_offset
+    }
+
+    /// From now on the other side completes checksums where it is asked to.
+    pub fn set_takes_csum(&mut self) {
+        self.takes_csum = true;
+    }
+
+    /// Whether it does.
+    #[inline]
+    pub fn takes_csum(&self) -> bool {
+        self.takes_csum
+    }
+
     /// Whether a frame may start at `offset` in its buffer.
     #[inline]
     pub fn takes_offset(&self, offset: u32) -> bool {
-        offset <= self.max_offset && offset & self.unaligned == 0
+        // One comparison for both ends.
+        offset.wrapping_sub(self.min_offset) <= self.max_offset - self.min_offset
+            && offset & self.unaligned == 0
     }
 
     /// Largest offset at which a frame may start in its buffer.

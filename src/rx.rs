@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use netmap_sys::netmap::{NS_BUF_CHANGED, NS_MOREFRAG};
 
 use crate::abi::NETMAP_MAX_FRAGS;
-use crate::burst::{ReadyPacket, RxBurst};
+use crate::burst::{CsumList, ReadyPacket, RxBurst};
 use crate::clock;
 use crate::counters::RxCounters;
-use crate::csum;
+use crate::csum::{self, Found};
 use crate::engine::{HEADROOM, LARGEST_MTU, LONGEST_FRAME, SyncedRing};
 use crate::index::{BufIdx, OwnedBuf, Owner};
 use crate::logger::RateLimit;
@@ -122,6 +122,26 @@ impl RxQueue {
     /// the caller's now.
     #[inline]
     pub fn recv(&mut self, out: &mut [MaybeUninit<*mut c_void>]) -> usize {
+        self.recv_burst(out, None)
+    }
+
+    /// As [`RxQueue::recv`], but partial checksums that Open vSwitch knows how to complete are left as they are,
+    /// and listed in `csums`.
+    #[inline]
+    pub fn recv_csums(
+        &mut self,
+        out: &mut [MaybeUninit<*mut c_void>],
+        csums: &mut CsumList<'_>,
+    ) -> usize {
+        self.recv_burst(out, Some(csums))
+    }
+
+    #[inline]
+    fn recv_burst(
+        &mut self,
+        out: &mut [MaybeUninit<*mut c_void>],
+        mut csums: Option<&mut CsumList<'_>>,
+    ) -> usize {
         if let Some(max_frame) = &self.max_frame
             && max_frame.load(Ordering::Relaxed) == 0
         {
@@ -137,7 +157,10 @@ impl RxQueue {
                 ring.police(&mut burst, before, &self.policer);
             }
             if self.complete_checksums {
-                ring.complete_checksums(&burst, before);
+                match &mut csums {
+                    None => ring.complete_checksums(&burst, before),
+                    Some(csums) => ring.find_checksums(&burst, before, csums),
+                }
             }
             self.next += 1;
             if self.next >= self.rings.len() {
@@ -201,6 +224,29 @@ impl RxRing {
         let completed = frames.filter(|&frame| csum::complete(frame)).count();
         if completed > 0 {
             self.counters.csum_completed.add(completed as u64);
+        }
+    }
+
+    /// Likewise, but lists in `csums` those that Open vSwitch completes.
+    fn find_checksums(&self, burst: &RxBurst<'_>, before: usize, csums: &mut CsumList<'_>) {
+        let (mut left, mut completed) = (0, 0);
+        for (packet, frame) in (before..).zip(burst.frames_since(before)) {
+            if !csums.has_room(packet) {
+                completed += u64::from(csum::complete(frame));
+                continue;
+            }
+            match csum::find(frame) {
+                Found::Nothing => {}
+                Found::Completed => completed += 1,
+                Found::Left(partial) => {
+                    csums.push(packet, partial);
+                    left += 1;
+                }
+            }
+        }
+        if left + completed > 0 {
+            self.counters.csum_partial.add(left);
+            self.counters.csum_completed.add(completed);
         }
     }
 

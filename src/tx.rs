@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use netmap_sys::netmap::{NS_BUF_CHANGED, NS_MOREFRAG};
 
-use crate::burst::{Swappable, TxBurst};
+use crate::burst::{Swappable, TxBurst, TxMetadata};
 use crate::counters::TxCounters;
 use crate::engine::{HEADROOM, SyncedRing};
 use crate::index::{BufIdx, Owner};
@@ -69,6 +69,9 @@ impl TxQueue {
         if max_frame == 0 {
             return self.refuse(packets);
         }
+        if packets.has_csums() {
+            self.prepare_csums(&mut packets);
+        }
         if self.policer.is_active() {
             let dropped = packets.police(&self.policer, &self.pool);
             self.counters.policed.add(dropped as u64);
@@ -98,6 +101,21 @@ impl TxQueue {
 }
 
 impl TxQueue {
+    /// Sees to partial checksums: the other side completes them where it does that.
+    #[inline(never)]
+    fn prepare_csums(&self, packets: &mut TxBurst<'_>) {
+        // A policer moves packets about, so that nobody would know which they were.
+        let asks = !self.policer.is_active() && self.rings.iter().all(|r| r.ring.takes_csum());
+        let prepared = packets.prepare_csums(asks.then(|| self.pool.id()));
+        self.counters.csum_offloaded.add(prepared.offloaded as u64);
+        self.counters.csum_completed.add(prepared.completed as u64);
+    }
+
+    /// Whether it can leave checksums to the other side of its rings.
+    pub fn takes_csum(&self) -> bool {
+        !self.rings.is_empty() && self.rings.iter().all(|r| r.ring.takes_csum())
+    }
+
     /// Drops `packets`, as the link is down. The rings are synced: what waits there has an age.
     #[cold]
     fn refuse(&mut self, mut packets: TxBurst<'_>) -> Sent {
@@ -173,10 +191,17 @@ impl Burst<'_> {
         loop {
             let slots = batch.contiguous(self.packets.left());
             let packets = self.packets.swappable(self.pool.id());
-            let (ring, region) = (batch.ring(), self.pool.region());
-            let (swapped, bytes) = match ring.owner() {
-                Owner::OUTSIDE => swap_slots::<true>(slots, packets, ring, region, self.max_frame),
-                _ => swap_slots::<false>(slots, packets, ring, region, self.max_frame),
+            let target = Target {
+                ring: batch.ring(),
+                region: self.pool.region(),
+                max_frame: self.max_frame,
+            };
+            // Only rings that a port has for itself take any.
+            let metadata = self.packets.metadata();
+            let (swapped, bytes) = match (target.ring.owner(), metadata.any()) {
+                (Owner::OUTSIDE, _) => target.swap::<true, false>(slots, packets, metadata),
+                (_, false) => target.swap::<false, false>(slots, packets, metadata),
+                (_, true) => target.swap::<false, true>(slots, packets, metadata),
             };
             self.packets.taken(swapped);
             self.swapped += swapped;
@@ -197,12 +222,15 @@ impl Burst<'_> {
         let region = self.pool.region();
         let slot = batch.slot(0);
         let idx = BufIdx(slot.buf_idx);
+        if self.packets.complete_next() {
+            self.counters.csum_completed.add(1);
+        }
         if data.len() > self.max_frame as usize {
             self.counters.too_long.add(1);
             self.packets.dismiss(self.pool);
             return true;
         }
-        if data.len() > region.frame_room() as usize {
+        if data.len() > room_in_slot(batch, region) {
             return self.copy_over_several(batch, data);
         }
         // Held while it is written: if its index stands in another ring, too, nobody takes it there.
@@ -240,8 +268,8 @@ impl Burst<'_> {
     /// As [`Burst::copy`], for a frame that is longer than a buffer.
     fn copy_over_several(&mut self, batch: &mut Batch<'_>, data: RawBytes<'_>) -> bool {
         let region = self.pool.region();
-        let buf_size = region.frame_room() as usize;
-        let slots = data.len().div_ceil(buf_size) as u32;
+        let (offset, room) = (batch.ring().min_offset(), room_in_slot(batch, region));
+        let slots = data.len().div_ceil(room) as u32;
         if slots > batch.ring().max_frags() {
             self.counters.too_long.add(1);
             self.packets.dismiss(self.pool);
@@ -272,16 +300,16 @@ impl Burst<'_> {
         }
         let mut rest = data;
         for buf in bufs {
-            let (part, after) = rest.split_at(buf_size);
+            let (part, after) = rest.split_at(room);
             let slot = batch.slot(0);
-            // It is at most a buffer.
-            region.write(buf.idx(), 0, part);
+            // It is at most what has room there.
+            region.write(buf.idx(), offset, part);
             rest = after;
             batch.pass(Slot {
                 buf_idx: region.release(buf, owner).0,
                 len: part.len() as u16,
                 flags: if rest.is_empty() { 0 } else { NS_MOREFRAG },
-                ptr: batch.ring().with_offset(slot.ptr, 0),
+                ptr: batch.ring().with_offset(slot.ptr, offset),
             });
         }
         self.bytes += data.len() as u64;
@@ -314,43 +342,63 @@ impl Burst<'_> {
     }
 }
 
-/// Puts `packets` into the cells of `slots`, one by one, up to the first whose buffer cannot be exchanged, or whose
-/// frame the port does not take as it lies in its buffer. Returns how many, and the bytes of their frames.
-/// `OUTSIDE` tells whether [`Owner::OUTSIDE`] has the slots' buffers.
-#[inline]
-fn swap_slots<'p, const OUTSIDE: bool>(
-    slots: &[SlotCell],
-    packets: impl Iterator<Item = Option<Swappable<'p>>>,
-    ring: &Ring,
-    region: &Region,
+/// Where frames go by exchanging buffers.
+struct Target<'a> {
+    ring: &'a Ring,
+    region: &'a Region,
     max_frame: u32,
-) -> (usize, u64) {
-    let (mut swapped, mut bytes) = (0, 0);
-    for (cell, packet) in slots.iter().zip(packets) {
-        let Some(packet) = packet else { break };
-        let Frame { data_ofs, size, .. } = packet.frame();
-        let offset = data_ofs as u32;
-        let fits = ring.takes_offset(offset)
-            && size <= max_frame
-            && offset as u64 + size as u64 <= region.buf_size() as u64;
-        if !fits {
-            break;
+}
+
+impl Target<'_> {
+    /// Puts `packets` into the cells of `slots`, one by one, up to the first whose buffer cannot be exchanged, or
+    /// whose frame the port does not take as it lies in its buffer. Returns how many, and the bytes of their
+    /// frames. `OUTSIDE` tells whether [`Owner::OUTSIDE`] has the slots' buffers, `METADATA` whether any packet
+    /// has such.
+    #[inline]
+    fn swap<'p, const OUTSIDE: bool, const METADATA: bool>(
+        &self,
+        slots: &[SlotCell],
+        packets: impl Iterator<Item = Option<Swappable<'p>>>,
+        mut metadata: TxMetadata,
+    ) -> (usize, u64) {
+        let &Target {
+            ring,
+            region,
+            max_frame,
+        } = self;
+        let (mut swapped, mut bytes) = (0, 0);
+        for (cell, packet) in slots.iter().zip(packets) {
+            let Some(packet) = packet else { break };
+            let Frame { data_ofs, size, .. } = packet.frame();
+            let offset = data_ofs as u32;
+            let fits = ring.takes_offset(offset)
+                && size <= max_frame
+                && offset as u64 + size as u64 <= region.buf_size() as u64;
+            if !fits {
+                break;
+            }
+            let slot = cell.read();
+            let Some(buf) = region.claim_from::<OUTSIDE>(BufIdx(slot.buf_idx), ring.owner()) else {
+                break;
+            };
+            let mut flags = NS_BUF_CHANGED;
+            if METADATA {
+                let (flag, rest) = metadata.next();
+                flags |= flag;
+                metadata = rest;
+            }
+            let old = packet.take(buf);
+            cell.write(Slot {
+                buf_idx: region.release(old, ring.owner()).0,
+                len: size as u16,
+                flags,
+                ptr: ring.with_offset(slot.ptr, offset),
+            });
+            bytes += size as u64;
+            swapped += 1;
         }
-        let slot = cell.read();
-        let Some(buf) = region.claim_from::<OUTSIDE>(BufIdx(slot.buf_idx), ring.owner()) else {
-            break;
-        };
-        let old = packet.take(buf);
-        cell.write(Slot {
-            buf_idx: region.release(old, ring.owner()).0,
-            len: size as u16,
-            flags: NS_BUF_CHANGED,
-            ptr: ring.with_offset(slot.ptr, offset),
-        });
-        bytes += size as u64;
-        swapped += 1;
+        (swapped, bytes)
     }
-    (swapped, bytes)
 }
 
 /// Where to copy a frame of `len` bytes to: after the usual headroom, for whoever receives it from a
@@ -361,6 +409,12 @@ fn room_before(batch: &Batch<'_>, region: &Region, len: usize) -> u32 {
     if fits && HEADROOM <= batch.ring().max_offset() {
         HEADROOM
     } else {
-        0
+        batch.ring().min_offset()
     }
+}
+
+/// Longest frame for one slot.
+#[inline]
+fn room_in_slot(batch: &Batch<'_>, region: &Region) -> usize {
+    (u32::from(region.frame_room()) - batch.ring().min_offset()) as usize
 }

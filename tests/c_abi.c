@@ -33,6 +33,7 @@ _Static_assert(sizeof(struct netmap_frame) == 16, "frame");
 _Static_assert(offsetof(struct netmap_frame, allocated) == 8, "frame allocated");
 _Static_assert(offsetof(struct netmap_frame, data_ofs) == 10, "frame data_ofs");
 _Static_assert(offsetof(struct netmap_frame, size) == 12, "frame size");
+_Static_assert(sizeof(struct netmap_csum) == 6, "csum");
 
 static int n_failed;
 static int n_packets;
@@ -326,6 +327,51 @@ test_forward(void)
     netmap_string_free(NULL);
 }
 
+/* A datagram with a partial checksum, from one pipe to the other. */
+static void
+test_csums(void)
+{
+    struct netmap_port *ends[] = {
+        open_port("netmap:y{1", NULL, 0), open_port("netmap:y}1", NULL, 0),
+        open_port("netmap:y{2", NULL, 0), open_port("netmap:y}2", NULL, 0),
+    };
+    /* From 10.0.0.1 to 10.0.0.2; the sum of the pseudo header is 0x1420. */
+    uint8_t bytes[46] = {
+        2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0, 0, 32, 0, 0, 0x40, 0, 64, 17, 0x66, 0xc6,
+        10, 0, 0, 1, 10, 0, 0, 2, 0, 9, 0, 9, 0, 12, 0x14, 0x20, 'a', 'b', 'c', 'd',
+    };
+    struct dp_packet foreign = { .frame = { .base = bytes, .size = sizeof bytes } };
+    struct dp_packet *packets[BURST] = { &foreign };
+    struct netmap_csum csum = { 0, 34, 6 };
+    struct netmap_csum csums[BURST];
+    size_t n_csums = 99, n_returned = 99;
+    const uint8_t *udp;
+
+    check(netmap_port_send(ends[0], 0, false, packets, 1, &n_returned) == 1 && n_returned == 1,
+          "sent as it is");
+    check(netmap_rxq_recv_csums(netmap_port_rxq(ends[1], 0), packets, BURST, csums, &n_csums) == 1,
+          "and received");
+    check(!n_csums, "no port without an interface looks for partial checksums");
+    udp = packets[0]->frame.base + packets[0]->frame.data_ofs + 34;
+    check(udp[6] == 0x14 && udp[7] == 0x20, "it is partial still");
+
+    check(!netmap_port_offers_csum(ends[2]) && !netmap_port_offers_csum(NULL),
+          "a pipe leaves nothing to its other end");
+    check(netmap_port_send_csums(ends[2], 0, false, packets, 1, &csum, 1, &n_returned) == 1
+          && n_returned == 0, "sent with its checksum");
+    check(netmap_rxq_recv(netmap_port_rxq(ends[3], 0), packets, BURST) == 1, "and received");
+    udp = packets[0]->frame.base + packets[0]->frame.data_ofs + 34;
+    check(udp[6] == 0x26 && udp[7] == 0xfb, "it is complete");
+    netmap_free_packet(packets[0]);
+
+    check(!netmap_rxq_recv_csums(NULL, packets, BURST, csums, &n_csums), "no queue");
+    check(!netmap_port_send_csums(NULL, 0, false, packets, 0, NULL, 0, NULL), "no port");
+    for (size_t i = 0; i < 4; i++) {
+        netmap_port_close(ends[i]);
+    }
+    netmap_flush_thread();
+}
+
 static void
 test_link(void)
 {
@@ -375,6 +421,7 @@ main(void)
     test_setup();
     test_clock();
     test_forward();
+    test_csums();
     test_link();
     test_errors();
     check(n_packets > 0 && n_logged > 0, "callbacks were called");

@@ -79,6 +79,19 @@ struct netdev_netmap {
     uint64_t old_resets OVS_GUARDED;    /* Likewise, carrier resets. */
 };
 
+/* Releases that know of packets whose checksums are partial get them as such,
+ * and complete them where they leave by a port that does not.  For others the
+ * library completes them when they are received. */
+#if defined(HAVE_DP_PACKET_L4_CHECKSUM_SET_PARTIAL) \
+    || defined(HAVE_DP_PACKET_OL_SET_L4_CSUM_PARTIAL)
+#define NETMAP_CSUM 1
+
+void netdev_netmap_set_partial(struct dp_packet_batch *,
+                               const struct netmap_csum *, size_t n);
+size_t netdev_netmap_find_partial(struct dp_packet_batch *,
+                                  struct netmap_csum *, size_t max);
+#endif
+
 /* The library reads and writes a struct netmap_frame in each packet.  It is
  * the first members of struct dp_packet.  With DPDK, whose mbuf is another
  * thing, it is in the room of the metadata, which has no content when a packet

@@ -19,7 +19,8 @@
  * This file translates between struct netdev_class and libovs_netmap, which
  * owns the rings and the packet buffers and decides everything about them.
  * The functions of the class that tell about the interface and its link are in
- * netdev-netmap-link.c, the hooks outside of the class in netmap.c. */
+ * netdev-netmap-link.c, what partial checksums need in netdev-netmap-csum.c,
+ * the hooks outside of the class in netmap.c. */
 
 #include <config.h>
 #include "netdev-netmap.h"
@@ -157,6 +158,12 @@ netdev_netmap_use(struct netdev_netmap *dev, struct netmap_port *port)
     OVS_REQUIRES(dev->mutex)
 {
     dev->port = port;
+#ifdef NETMAP_CSUM
+    dev->up.ol_flags = netmap_port_offers_csum(port)
+                       ? (NETDEV_TX_OFFLOAD_TCP_CKSUM
+                          | NETDEV_TX_OFFLOAD_UDP_CKSUM)
+                       : 0;
+#endif
     dev->up.n_rxq = netmap_port_n_rxq(port);
     dev->up.n_txq = netmap_port_n_txq(port);
     if (port) {
@@ -638,7 +645,14 @@ netdev_netmap_rxq_recv(struct netdev_rxq *rxq, struct dp_packet_batch *batch,
                        int *qfill)
 {
     struct netdev_rxq_netmap *rx = netdev_rxq_netmap_cast(rxq);
+#ifdef NETMAP_CSUM
+    struct netmap_csum csums[NETDEV_MAX_BURST];
+    size_t n_csums = 0;
+    size_t n = netmap_rxq_recv_csums(rx->handle, batch->packets,
+                                     NETDEV_MAX_BURST, csums, &n_csums);
+#else
     size_t n = netmap_rxq_recv(rx->handle, batch->packets, NETDEV_MAX_BURST);
+#endif
 
     if (!n) {
         return EAGAIN;
@@ -648,6 +662,11 @@ netdev_netmap_rxq_recv(struct netdev_rxq *rxq, struct dp_packet_batch *batch,
         netdev_netmap_init_packet(batch->packets[i]);
     }
     batch->count = n;
+#ifdef NETMAP_CSUM
+    if (n_csums) {
+        netdev_netmap_set_partial(batch, csums, n_csums);
+    }
+#endif
 
     if (OVS_UNLIKELY(qfill)) {
         *qfill = -ENOTSUP;
@@ -662,10 +681,21 @@ netdev_netmap_send(struct netdev *netdev, int qid,
     struct netdev_netmap *dev = netdev_netmap_cast(netdev);
     size_t n = dp_packet_batch_size(batch);
     size_t n_returned, n_sent;
+#ifdef NETMAP_CSUM
+    struct netmap_csum csums[NETDEV_MAX_BURST];
+    size_t n_csums;
+#endif
 
     if (OVS_UNLIKELY(!n)) {
         return 0;
     }
+
+#ifdef NETMAP_CSUM
+    /* A port without the offload gets no packet with a partial checksum. */
+    n_csums = netdev->ol_flags
+              ? netdev_netmap_find_partial(batch, csums, NETDEV_MAX_BURST)
+              : 0;
+#endif
 
 #ifdef DPDK_NETDEV
     struct dp_packet *packet;
@@ -681,8 +711,14 @@ netdev_netmap_send(struct netdev *netdev, int qid,
 
     /* The library takes its own packets.  All others, which it has copied, are
      * at the front of the batch then. */
+#ifdef NETMAP_CSUM
+    n_sent = netmap_port_send_csums(dev->port, qid, concurrent_txq,
+                                    batch->packets, n, csums, n_csums,
+                                    &n_returned);
+#else
     n_sent = netmap_port_send(dev->port, qid, concurrent_txq, batch->packets,
                               n, &n_returned);
+#endif
     if (OVS_UNLIKELY(n_returned)) {
         COVERAGE_ADD(netmap_tx_copied, n_returned);
     }

@@ -18,6 +18,7 @@ lib_libopenvswitch_la_SOURCES += lib/netmap.h
 if NETMAP_NETDEV
 lib_libopenvswitch_la_LIBADD += $(NETMAP_LIBS)
 lib_libopenvswitch_la_SOURCES += \
+	lib/netdev-netmap-csum.c \
 	lib/netdev-netmap-link.c \
 	lib/netdev-netmap-private.h \
 	lib/netdev-netmap.c \

@@ -33,19 +33,36 @@ SYSTEM_NETMAP_TESTSUITE_AT = \
 	tests/system-netmap-testsuite.at \
 	tests/system-netmap-macros.at
 
+# The same with segmentation left to Open vSwitch, as in check-system-tso.
+SYSTEM_NETMAP_TSO_TESTSUITE_AT = \
+	tests/system-userspace-macros.at \
+	tests/system-netmap-macros.at \
+	tests/system-netmap-tso-testsuite.at
+
 SYSTEM_NETMAP_TESTSUITE = $(srcdir)/tests/system-netmap-testsuite
+SYSTEM_NETMAP_TSO_TESTSUITE = $(srcdir)/tests/system-netmap-tso-testsuite
 
 EXTRA_DIST += \
 	$(SYSTEM_NETMAP_TESTSUITE_AT) \
 	$(SYSTEM_NETMAP_TESTSUITE) \
+	$(SYSTEM_NETMAP_TSO_TESTSUITE_AT) \
+	$(SYSTEM_NETMAP_TSO_TESTSUITE) \
 	tests/netmap.mk
 
 $(SYSTEM_NETMAP_TESTSUITE): package.m4 $(SYSTEM_TESTSUITE_AT) $(SYSTEM_NETMAP_TESTSUITE_AT) $(COMMON_MACROS_AT)
 	$(AM_V_GEN)$(AUTOTEST) -I '$(srcdir)' -o $@.tmp $@.at
 	$(AM_V_at)mv $@.tmp $@
 
+$(SYSTEM_NETMAP_TSO_TESTSUITE): package.m4 $(SYSTEM_TSO_TESTSUITE_AT) $(SYSTEM_TESTSUITE_AT) $(SYSTEM_NETMAP_TSO_TESTSUITE_AT) $(COMMON_MACROS_AT)
+	$(AM_V_GEN)$(AUTOTEST) -I '$(srcdir)' -o $@.tmp $@.at
+	$(AM_V_at)mv $@.tmp $@
+
 check-netmap: all
 	set $(SHELL) '$(SYSTEM_NETMAP_TESTSUITE)' -C tests  AUTOTEST_PATH='$(AUTOTEST_PATH)'; \
+	"$$@" $(TESTSUITEFLAGS) -j1 || (test X'$(RECHECK)' = Xyes && "$$@" --recheck)
+
+check-netmap-tso: all
+	set $(SHELL) '$(SYSTEM_NETMAP_TSO_TESTSUITE)' -C tests  AUTOTEST_PATH='$(AUTOTEST_PATH)'; \
 	"$$@" $(TESTSUITEFLAGS) -j1 || (test X'$(RECHECK)' = Xyes && "$$@" --recheck)
 
 check-netmap-valgrind: all $(valgrind_wrappers) $(check_DATA)

@@ -5,8 +5,10 @@
 //! A [`Packet`](crate::pool::Packet) is that address, so a burst goes from a thread's cache into the
 //! array, and from the array into a cache, as a block of memory.
 
+mod csum;
 mod rx; // (U)
 mod tx; // (U)
 
+pub use csum::{CsumList, PacketCsum};
 pub use rx::{ReadyPacket, RxBurst};
-pub use tx::{Swappable, TxBurst};
+pub use tx::{Swappable, TxBurst, TxMetadata};

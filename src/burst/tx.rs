@@ -5,6 +5,10 @@ use std::cell::Cell;
 use std::ffi::c_void;
 use std::marker::PhantomData;
 
+use super::PacketCsum;
+use crate::bytes::RawBytesMut;
+use crate::csum::{self, Partial};
+use crate::engine::{NS_TX_METADATA, TX_METADATA_LEN, checksum_metadata};
 use crate::index::OwnedBuf;
 use crate::policer::Policer;
 use crate::pool::{self, Frame, InFlightTag, Packet, PacketLayout, PacketSlice, Pool};
@@ -25,6 +29,19 @@ pub struct TxBurst<'a> {
     /// Those from `first` up to `done` are taken, and of one pool.
     first: usize,
     done: usize,
+    csums: &'a [PacketCsum],
+    /// By place in the array: whether there are metadata in front of the packet's frame, which ask for its
+    /// checksum.
+    metadata: u64,
+}
+
+/// What became of partial checksums.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct CsumsPrepared {
+    /// Those that the other side of the ring is asked for.
+    pub offloaded: usize,
+    /// Those that were completed.
+    pub completed: usize,
 }
 
 #[allow(unsafe_code)]
@@ -44,7 +61,97 @@ impl<'a> TxBurst<'a> {
             returned: 0,
             first: 0,
             done: 0,
+            csums: &[],
+            metadata: 0,
         }
+    }
+
+    /// The same, with those of its packets whose checksums are partial. What does not fit to a packet is
+    /// passed over.
+    ///
+    /// # Safety
+    ///
+    /// The bytes of their frames, and those in front of these in the same memory, are the packets' own, and
+    /// may be written during `'a`.
+    #[inline]
+    pub unsafe fn with_csums(self, csums: &'a [PacketCsum]) -> TxBurst<'a> {
+        TxBurst { csums, ..self }
+    }
+
+    /// Whether there are partial checksums.
+    #[inline]
+    pub(crate) fn has_csums(&self) -> bool {
+        !self.csums.is_empty()
+    }
+
+    /// Sees to the partial checksums, before anything else is done: has the other side of the ring asked for
+    /// those of packets of the pool `asked`, and completes all others.
+    pub(crate) fn prepare_csums(&mut self, asked: Option<u64>) -> CsumsPrepared {
+        let mut prepared = CsumsPrepared::default();
+        for csum in self.csums {
+            let at = usize::from(csum.packet);
+            let Some(&raw) = self.packets.get(at) else {
+                continue;
+            };
+            if asked.is_some_and(|pool_id| self.ask(at, pool_id, csum.partial())) {
+                self.metadata |= 1 << at;
+                prepared.offloaded += 1;
+            } else if csum::complete_at(self.writable(raw), csum.partial()) {
+                prepared.completed += 1;
+            }
+        }
+        prepared
+    }
+
+    /// Writes metadata in front of the frame of the packet `at`, if it is one of the pool `pool_id` with its
+    /// frame in its buffer and room in front of that. Whether it did.
+    fn ask(&self, at: usize, pool_id: u64, partial: Partial) -> bool {
+        let raw = self.packets[at];
+        // SAFETY: `new` a.; nothing of the burst was taken yet.
+        let (ours, frame) = unsafe {
+            let ours = self.layout.is_own(raw) && InFlightTag::of(pool_id).matches(raw);
+            (ours, self.layout.frame_of(raw))
+        };
+        let sum_end = u32::from(partial.start) + u32::from(partial.offset) + 2;
+        let room = u32::from(frame.data_ofs).checked_sub(TX_METADATA_LEN);
+        let Some(start) = room.filter(|_| ours && at < 64 && sum_end <= frame.size) else {
+            return false;
+        };
+        // SAFETY: in front of the frame, in its memory, by the promise of `with_csums`.
+        let bytes = unsafe {
+            let start = frame.base.wrapping_add(start as usize);
+            RawBytesMut::new(start, TX_METADATA_LEN as usize)
+        };
+        bytes.store(0, checksum_metadata(partial))
+    }
+
+    /// The bytes of the frame of the packet at `raw`, one of those with a partial checksum.
+    fn writable(&self, raw: *mut c_void) -> RawBytesMut<'a> {
+        // SAFETY: `new` a.
+        let frame = unsafe { self.layout.frame_of(raw) };
+        let data = frame.base.wrapping_add(frame.data_ofs as usize);
+        // SAFETY: by the promise of `with_csums`.
+        unsafe { RawBytesMut::new(data, frame.size as usize) }
+    }
+
+    /// Completes the checksum of the next packet to do, if it has metadata that ask for it: they do not go
+    /// where its bytes go. Whether it did.
+    #[cold]
+    pub(crate) fn complete_next(&mut self) -> bool {
+        let at = self.done;
+        if at >= 64 || self.metadata >> at & 1 == 0 {
+            return false;
+        }
+        self.metadata &= !(1 << at);
+        let csum = self.csums.iter().find(|c| usize::from(c.packet) == at);
+        let bytes = self.writable(self.packets[at]);
+        csum.is_some_and(|csum| csum::complete_at(bytes, csum.partial()))
+    }
+
+    /// For the packets to do, in order, whether their slots have metadata; those past 64 have none.
+    #[inline]
+    pub(crate) fn metadata(&self) -> TxMetadata {
+        TxMetadata(self.metadata.checked_shr(self.done as u32).unwrap_or(0))
     }
 
     /// How many are to do.
@@ -166,6 +273,25 @@ impl<'a> TxBurst<'a> {
         self.first = self.done;
         // SAFETY: they were taken (`taken`), and nobody keeps what `Swappable::take` had.
         pool.put(unsafe { PacketSlice::of_raw(taken) });
+    }
+}
+
+/// Which of the packets to do have metadata in front of their frames.
+#[derive(Clone, Copy)]
+pub struct TxMetadata(u64);
+
+impl TxMetadata {
+    /// Whether some have.
+    #[inline]
+    pub fn any(self) -> bool {
+        self.0 != 0
+    }
+
+    /// The flag for the slot of the first packet, and the rest.
+    #[inline]
+    pub fn next(self) -> (u16, TxMetadata) {
+        let flag = (self.0 & 1) as u16 * NS_TX_METADATA;
+        (flag, TxMetadata(self.0 >> 1))
     }
 }
 

@@ -462,6 +462,26 @@ fn plan() -> impl Strategy<Value = Plan> {
         )
 }
 
+/// Whether Open vSwitch finds the segment by itself.
+fn is_plain(plan: &Plan) -> bool {
+    let bare = match &plan.network {
+        Network::V4 { options, .. } => options.is_empty(),
+        Network::V6 { extensions } => extensions.is_empty(),
+    };
+    bare && plan.tunnel.is_none() && plan.tags.len() < 2 && plan.padding == 0
+}
+
+#[test]
+fn a_place_outside_the_frame_is_none() {
+    let frame = tcp(State::Partial, b"hello");
+    for (start, offset) in [(34, 24), (60, 0), (u16::MAX, u16::MAX)] {
+        let mut bytes = frame.clone();
+        let partial = Partial { start, offset };
+        assert!(!complete_at(RawBytesMut::from(&mut bytes[..]), partial));
+        assert_eq!(bytes, frame);
+    }
+}
+
 fn run(bytes: &[u8]) -> (Vec<u8>, bool) {
     let mut bytes = bytes.to_vec();
     let done = complete(RawBytesMut::from(&mut bytes[..]));
@@ -485,6 +505,42 @@ proptest! {
         if wrong != partial {
             prop_assert_eq!(run(&wrong).0, wrong);
         }
+    }
+
+    /// Whether a partial checksum is left or completed, all others stay as they are; what was left comes out
+    /// right when it is completed at the place that was told.
+    #[test]
+    fn what_is_left_is_told_and_nothing_else_changes(plan in plan(), by in 1..u16::MAX) {
+        let built = build(&plan);
+        let (full, partial) = (built.with(State::Full), built.with(State::Partial));
+        let mut bytes = full.clone();
+        if full != partial {
+            prop_assert_eq!(find(RawBytesMut::from(&mut bytes[..])), Found::Nothing);
+        }
+        prop_assert_eq!(&bytes, &full);
+        let wrong = built.with(State::Wrong(by));
+        if wrong != partial {
+            let mut bytes = wrong.clone();
+            prop_assert_eq!(find(RawBytesMut::from(&mut bytes[..])), Found::Nothing);
+            prop_assert_eq!(bytes, wrong);
+        }
+        let Some((at, 2)) = built.field else {
+            return Ok(());
+        };
+        let mut bytes = partial.clone();
+        match find(RawBytesMut::from(&mut bytes[..])) {
+            Found::Left(left) => {
+                prop_assert!(is_plain(&plan));
+                prop_assert_eq!(usize::from(left.start + left.offset), at);
+                prop_assert_eq!(&bytes, &partial);
+                prop_assert!(complete_at(RawBytesMut::from(&mut bytes[..]), left));
+            }
+            found => {
+                prop_assert!(!is_plain(&plan));
+                prop_assert_eq!(found, Found::Completed);
+            }
+        }
+        prop_assert_eq!(bytes, full);
     }
 
     /// A valid checksum that looks like a partial one: the payload is chosen so.

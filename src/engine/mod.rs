@@ -20,11 +20,13 @@ pub mod internal;
 pub mod kernel;
 mod memory_left;
 mod room;
+mod tx_metadata;
 pub mod user_region;
 #[cfg(target_os = "linux")]
 pub mod xdp;
 
 pub use room::FrameRoom;
+pub use tx_metadata::{NS_TX_METADATA, TX_METADATA_LEN, checksum as checksum_metadata};
 pub use user_region::HEADROOM;
 
 /// What a frame has beside the MTU: an Ethernet header and one VLAN tag.

@@ -47,10 +47,20 @@ pub struct Mapping {
     len: usize,
     free: Mutex<Vec<BufIdx>>,
     free_owners: Mutex<Vec<u16>>,
-    /// AF_XDP sockets that are bound to a UMEM of this memory, and whether their frames may take several
-    /// buffers; a new one joins one that is like it.
+    /// AF_XDP sockets that are bound to a UMEM of this memory, and what their UMEM takes; a new one joins one
+    /// that is like it.
     #[cfg_attr(not(target_os = "linux"), allow(dead_code))] // for AF_XDP
-    sockets: Mutex<Vec<(Weak<OwnedFd>, bool)>>,
+    sockets: Mutex<Vec<(Weak<OwnedFd>, UmemFeatures)>>,
+}
+
+/// What a UMEM takes.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))] // for AF_XDP
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UmemFeatures {
+    /// Frames may take several buffers.
+    pub several_bufs: bool,
+    /// Frames to send may have metadata in front of them.
+    pub tx_metadata: bool,
 }
 
 // SAFETY: the mapping belongs to no thread; the rest of the struct is `Sync` by itself.
@@ -112,9 +122,9 @@ impl Mapping {
         (self.base, self.len)
     }
 
-    /// The bound sockets on UMEMs of this memory, and whether their frames may take several buffers.
+    /// The bound sockets on UMEMs of this memory, and what these take.
     #[cfg_attr(not(target_os = "linux"), allow(dead_code))] // for AF_XDP
-    pub fn sockets(&self) -> &Mutex<Vec<(Weak<OwnedFd>, bool)>> {
+    pub fn sockets(&self) -> &Mutex<Vec<(Weak<OwnedFd>, UmemFeatures)>> {
         &self.sockets
     }
 }

@@ -4,7 +4,9 @@
 use super::guard::{guard, with_port};
 use super::host::attached;
 use super::types::{DpPacket, NetdevRxq};
-use crate::burst::TxBurst;
+use std::mem::MaybeUninit;
+
+use crate::burst::{CsumList, PacketCsum, TxBurst};
 use crate::exclusive::Exclusive;
 use crate::pool;
 use crate::port::Port;
@@ -128,6 +130,88 @@ pub unsafe extern "C" fn netmap_rxq_recv(
     })
 }
 
+/// As `netmap_rxq_recv`, but partial checksums of plain TCP and UDP packets are not completed: they are listed.
+/// A packet is plain when it has one VLAN tag at most, no IP options or extension headers, is no fragment, and
+/// ends where its frame does.
+///
+/// # Parameters
+///
+/// * `rxq`: the queue; NULL has no frames.
+/// * `packets` (out): packets with their frames in them.
+/// * `max`: room at `packets` and at `csums`, and most frames to receive.
+/// * `csums` (out): those of the packets whose checksums are partial, in the order of the packets.
+/// * `n_csums` (out): how many.
+///
+/// # Returns
+///
+/// How many packets were received.
+///
+/// # Ownership
+///
+/// The packets are the caller's, to be sent or freed.
+///
+/// # Threads
+///
+/// queue.
+///
+/// # Safety
+///
+/// As for `netmap_rxq_recv`. `csums` has room for `max` structs, `n_csums` is writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn netmap_rxq_recv_csums(
+    rxq: *mut RxQueue,
+    packets: *mut *mut DpPacket,
+    max: usize,
+    csums: *mut PacketCsum,
+    n_csums: *mut usize,
+) -> usize {
+    guard(0, || {
+        // SAFETY: an open port's queue by the caller's promise, which only one thread polls.
+        let Some(queue) = (unsafe { rxq.as_mut() }) else {
+            return 0;
+        };
+        if packets.is_null() || csums.is_null() || n_csums.is_null() {
+            return 0;
+        }
+        // SAFETY: room for `max` elements each by the caller's promise; they need no value yet.
+        let (out, room) = unsafe {
+            (
+                std::slice::from_raw_parts_mut(packets.cast(), max),
+                std::slice::from_raw_parts_mut(csums.cast::<MaybeUninit<PacketCsum>>(), max),
+            )
+        };
+        let mut list = CsumList::new(room);
+        let received = queue.recv_csums(out, &mut list);
+        // SAFETY: writable by the caller's promise.
+        unsafe { n_csums.write(list.count()) };
+        received
+    })
+}
+
+/// Whether checksums of what a port sends may be left partial at no cost: `netmap_port_send_csums` leaves them
+/// to the kernel or the card.
+///
+/// # Parameters
+///
+/// * `port`: the port; NULL does not.
+///
+/// # Returns
+///
+/// Whether it does. It is the same as long as the port is open.
+///
+/// # Threads
+///
+/// any.
+///
+/// # Safety
+///
+/// `port` is NULL or open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn netmap_port_offers_csum(port: *mut Port) -> bool {
+    // SAFETY: passed on with the same promise.
+    unsafe { with_port(port, false, Port::offers_csum) }
+}
+
 /// Sends packets. What finds no room is dropped and counted.
 ///
 /// # Parameters
@@ -165,6 +249,72 @@ pub unsafe extern "C" fn netmap_port_send(
     n: usize,
     n_returned: *mut usize,
 ) -> usize {
+    // SAFETY: passed on with the same promise.
+    unsafe { send(port, qid, concurrent, (packets, n), &[], n_returned) }
+}
+
+/// As `netmap_port_send`, with packets whose checksums are partial: each is completed before the frame
+/// leaves, or when, as `netmap_port_offers_csum` says.
+///
+/// # Parameters
+///
+/// * `port`: the port; NULL drops all.
+/// * `qid`: number of the transmit queue, modulo how many there are.
+/// * `concurrent`: whether other threads may be sending on the same queue, all with true.
+/// * `packets` (in,out): the packets; those that stay the caller's come first afterwards.
+/// * `n`: how many.
+/// * `csums`: those of the packets whose checksums are partial, each at most once.
+/// * `n_csums`: how many.
+/// * `n_returned` (out): how many packets stay the caller's; NULL is fine.
+///
+/// # Returns
+///
+/// How many frames were sent.
+///
+/// # Ownership
+///
+/// Packets of the library are the library's again, sent or not. All others stay the caller's.
+///
+/// # Threads
+///
+/// any.
+///
+/// # Safety
+///
+/// As for `netmap_port_send`. `csums` has `n_csums` structs, whose packets' frames, and the memory in front of
+/// these from the base on, are writable and the packets' own.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn netmap_port_send_csums(
+    port: *mut Port,
+    qid: u32,
+    concurrent: bool,
+    packets: *mut *mut DpPacket,
+    n: usize,
+    csums: *const PacketCsum,
+    n_csums: usize,
+    n_returned: *mut usize,
+) -> usize {
+    let csums = match csums.is_null() {
+        true => &[],
+        // SAFETY: so many structs by the caller's promise.
+        false => unsafe { std::slice::from_raw_parts(csums, n_csums) },
+    };
+    // SAFETY: passed on with the same promise.
+    unsafe { send(port, qid, concurrent, (packets, n), csums, n_returned) }
+}
+
+/// # Safety
+///
+/// As for `netmap_port_send_csums`.
+#[inline]
+unsafe fn send(
+    port: *mut Port,
+    qid: u32,
+    concurrent: bool,
+    (packets, n): (*mut *mut DpPacket, usize),
+    csums: &[PacketCsum],
+    n_returned: *mut usize,
+) -> usize {
     let sent = guard(Sent::default(), || {
         let Some(host) = attached().filter(|_| !packets.is_null()) else {
             return Sent::default();
@@ -172,7 +322,7 @@ pub unsafe extern "C" fn netmap_port_send(
         // SAFETY: `n` elements by the caller's promise.
         let packets = unsafe { std::slice::from_raw_parts_mut(packets.cast(), n) };
         // SAFETY: the packets were handed over and their frames are readable, by the caller's promise.
-        let packets = unsafe { TxBurst::new(packets, host.layout()) };
+        let packets = unsafe { TxBurst::new(packets, host.layout()).with_csums(csums) };
         // SAFETY: NULL or open by the caller's promise.
         let txqs = unsafe { port.as_ref() }.map_or(&[][..], Port::txqs);
         if txqs.is_empty() {

@@ -20,6 +20,7 @@ TAGGED = FRAME[:12] + bytes.fromhex("8100 0064") + FRAME[12:]
 SOL_PACKET = 263
 PACKET_AUXDATA = 8
 PACKET_OUTGOING = 4
+TP_STATUS_CSUMNOTREADY = 0x8
 TP_STATUS_VLAN_VALID = 0x10
 
 
@@ -32,6 +33,10 @@ class PacketSocket:
         self.socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 23)
         self.socket.settimeout(0.05)
+        # How many of the frames that came have a checksum which the kernel knows to be partial.
+        self.partial = 0
+        # What those are called instead, if not by their bytes.
+        self.partial_name = lambda frame: frame
 
     def close(self):
         self.socket.close()
@@ -49,18 +54,24 @@ class PacketSocket:
                 frame, auxiliary, _, sender = self.socket.recvmsg(65536, 256)
             except TimeoutError:
                 return
-            if sender[2] != PACKET_OUTGOING:
-                yield put_tag_back(frame, auxiliary)
+            if sender[2] == PACKET_OUTGOING:
+                continue
+            frame, status = put_tag_back(frame, auxiliary)
+            if status & TP_STATUS_CSUMNOTREADY:
+                self.partial += 1
+                frame = self.partial_name(frame)
+            yield frame
 
 
 def put_tag_back(frame, auxiliary):
-    """The frame as it was on the wire: the kernel takes its outer tag out."""
+    """The frame as it was on the wire, where its outer tag was in it; and the status."""
     for level, kind, data in auxiliary:
         if (level, kind) == (SOL_PACKET, PACKET_AUXDATA):
             status, _, _, _, _, tci, tpid = struct.unpack_from("=IIIHHHH", data)
             if status & TP_STATUS_VLAN_VALID:
                 frame = frame[:12] + struct.pack("!HH", tpid or 0x8100, tci) + frame[12:]
-    return frame
+            return frame, status
+    return frame, 0
 
 
 def open_port(name, host=None):

@@ -12,7 +12,9 @@ use super::release;
 use super::socket::{self, Bound, Queue, Way};
 use super::sync::{Frames, RxSync, RxSyncCounters, TxSync, TxSyncCounters};
 use crate::engine::user_region::{HEADROOM, PortBuffers};
-use crate::engine::{Direction, EnginePort, Held, LONGEST_FRAME, RingPair, SyncedRing};
+use crate::engine::{
+    Direction, EnginePort, Held, LONGEST_FRAME, RingPair, SyncedRing, TX_METADATA_LEN,
+};
 use crate::error::Result;
 use crate::index::OwnedBuf;
 use crate::netif::HostInterface;
@@ -37,11 +39,17 @@ impl DriverCounts {
     }
 }
 
+/// Whether the kernel looks at metadata when it copies frames for an interface of `driver`. For drivers that
+/// take frames in pages (`IFF_TX_SKB_NO_LINEAR`) it does so in late versions only.
+fn metadata_are_looked_at(driver: &str) -> bool {
+    driver != "virtio_net"
+}
+
 /// Slots that a frame may take: those of the longest one in the smallest buffers, and some. Drivers with
 /// zero copy take no less, in copy mode it is 17 (`MAX_SKB_FRAGS`).
 const MAX_FRAGS: u32 = 8;
 
-const _: () = assert!(LONGEST_FRAME.div_ceil(2048) <= MAX_FRAGS);
+const _: () = assert!(LONGEST_FRAME.div_ceil(2048 - TX_METADATA_LEN) <= MAX_FRAGS);
 
 /// A queue of an open port.
 struct Socket {
@@ -72,6 +80,8 @@ pub(super) struct XdpPort {
     queues: (u32, u32),
     /// What its driver counts of other's drops.
     driver_counts: DriverCounts,
+    /// Checksums may be left to the kernel in copy mode.
+    takes_csum: bool,
     /// The interface has left.
     lost: AtomicBool,
     sockets: Vec<Socket>,
@@ -97,6 +107,7 @@ impl XdpPort {
             ifindex: interface.ifindex,
             queues: (interface.n_rx_queues, interface.n_tx_queues),
             driver_counts: DriverCounts::of(&interface.driver),
+            takes_csum: metadata_are_looked_at(&interface.driver),
             lost: AtomicBool::new(false),
             sockets: Vec::new(),
             redirect,
@@ -159,6 +170,16 @@ impl XdpPort {
             let mut ring = ring(slots, Direction::Tx)?;
             if several_bufs {
                 ring.set_max_frags(MAX_FRAGS);
+            }
+            let mut frames = frames;
+            if bound.tx_metadata {
+                ring.set_min_offset(TX_METADATA_LEN);
+                frames = frames.beginning_at(TX_METADATA_LEN);
+                // In copy mode the kernel does what the device cannot; with zero copy, not every driver
+                // looks at the metadata.
+                if !zero_copy && self.takes_csum {
+                    ring.set_takes_csum();
+                }
             }
             let sync = TxSync::new(&ring, frames, queues, Arc::clone(&socket.fd), zero_copy);
             socket.tx = Some(sync.counters());

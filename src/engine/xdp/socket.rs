@@ -7,7 +7,8 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use super::queue::{Consumer, Desc, Producer};
-use crate::engine::user_region::Mapping;
+use crate::engine::TX_METADATA_LEN;
+use crate::engine::user_region::{Mapping, UmemFeatures};
 use crate::error::{Error, Result};
 
 /// Send buffer a slot, so that a full ring of frames can be on its way in copy mode: the kernel
@@ -52,13 +53,24 @@ pub(super) struct Bound {
     pub rx: Option<(Producer<u64>, Consumer<Desc>)>,
     pub tx: Option<(Producer<Desc>, Consumer<u64>)>,
     pub way: Way,
+    /// Whether frames to send may have metadata in front of them, and each must have room for that.
+    pub tx_metadata: bool,
+}
+
+impl Bound {
+    fn features(&self) -> UmemFeatures {
+        UmemFeatures {
+            several_bufs: self.way.several_bufs,
+            tx_metadata: self.tx_metadata,
+        }
+    }
 }
 
 /// Where a new socket gets its UMEM from.
 #[derive(Clone, Copy)]
 enum Umem<'a> {
     /// It joins that of a bound socket, and its mode, with zero copy or without.
-    Shared(&'a OwnedFd),
+    Shared(&'a OwnedFd, UmemFeatures),
     /// It registers the memory.
     Own(&'a Mapping, u32),
 }
@@ -71,15 +83,15 @@ pub(super) fn bind(queue: &Queue, memory: &Mapping, buf_size: u32, way: Way) -> 
     let mut sockets = memory.sockets().lock();
     let known: Vec<_> = sockets
         .iter()
-        .filter_map(|(socket, several_bufs)| Some((socket.upgrade()?, *several_bufs)))
+        .filter_map(|(socket, features)| Some((socket.upgrade()?, *features)))
         .collect();
     let mut usable = Vec::with_capacity(known.len() + 1);
     let mut joined = None;
-    for (socket, several_bufs) in &known {
-        let alike =
-            zero_copy_of(socket) == Some(way.zero_copy) && *several_bufs == way.several_bufs;
+    for (socket, features) in &known {
+        let alike = zero_copy_of(socket) == Some(way.zero_copy)
+            && features.several_bufs == way.several_bufs;
         let candidate = joined.is_none() && alike;
-        match candidate.then(|| open(queue, Umem::Shared(socket), way)) {
+        match candidate.then(|| open(queue, Umem::Shared(socket, *features), way)) {
             // Its interface is gone, and it is bound to nothing: no socket can join it any more.
             Some(Err(e)) if e.errno() == libc::EBADF => continue,
             // The device does not go with that UMEM: one of its own.
@@ -90,27 +102,28 @@ pub(super) fn bind(queue: &Queue, memory: &Mapping, buf_size: u32, way: Way) -> 
             Some(Ok(bound)) => joined = Some(Ok(bound)),
             None => {}
         }
-        usable.push((Arc::downgrade(socket), *several_bufs));
+        usable.push((Arc::downgrade(socket), *features));
     }
     *sockets = usable;
     match joined {
         Some(Ok(bound)) => {
-            sockets.push((Arc::downgrade(&bound.fd), way.several_bufs));
+            sockets.push((Arc::downgrade(&bound.fd), bound.features()));
             return Ok(bound);
         }
         Some(Err(Some(e))) => return Err(e),
         Some(Err(None)) | None => {}
     }
     let bound = open(queue, Umem::Own(memory, buf_size), way)?;
-    sockets.push((Arc::downgrade(&bound.fd), way.several_bufs));
+    sockets.push((Arc::downgrade(&bound.fd), bound.features()));
     Ok(bound)
 }
 
 fn open(queue: &Queue, umem: Umem<'_>, way: Way) -> Result<Bound> {
     let fd = socket()?;
-    if let Umem::Own(memory, buf_size) = umem {
-        register(&fd, memory, buf_size)?;
-    }
+    let tx_metadata = match umem {
+        Umem::Own(memory, buf_size) => register(&fd, memory, buf_size)?,
+        Umem::Shared(_, features) => features.tx_metadata,
+    };
     for (option, entries) in [
         // These two must be there, even where the queue has no use for them.
         (libc::XDP_UMEM_FILL_RING, queue.rx_slots.or(Some(1))),
@@ -147,7 +160,7 @@ fn open(queue: &Queue, umem: Umem<'_>, way: Way) -> Result<Bound> {
 
     let (flags, shared_fd) = match umem {
         // The kernel takes no other flag here: all is as in the socket that the UMEM is from.
-        Umem::Shared(other) => (libc::XDP_SHARED_UMEM, other.as_raw_fd() as u32),
+        Umem::Shared(other, _) => (libc::XDP_SHARED_UMEM, other.as_raw_fd() as u32),
         Umem::Own(..) => (way.flags() | libc::XDP_USE_NEED_WAKEUP, 0),
     };
     let address = libc::sockaddr_xdp {
@@ -177,6 +190,7 @@ fn open(queue: &Queue, umem: Umem<'_>, way: Way) -> Result<Bound> {
         rx,
         tx,
         way: Way { zero_copy, ..way },
+        tx_metadata,
     })
 }
 
@@ -197,8 +211,9 @@ fn socket() -> Result<OwnedFd> {
 }
 
 /// Registers `memory` as the UMEM of `fd`, frames without headroom of our own: the kernel leaves
-/// `XDP_PACKET_HEADROOM` bytes in front of each packet anyway.
-fn register(fd: &OwnedFd, memory: &Mapping, buf_size: u32) -> Result<()> {
+/// `XDP_PACKET_HEADROOM` bytes in front of each packet anyway. Whether frames to send may have metadata, which
+/// the kernel has to know now (Linux 6.11, and later versions of some before).
+fn register(fd: &OwnedFd, memory: &Mapping, buf_size: u32) -> Result<bool> {
     let (base, len): (NonNull<u8>, usize) = memory.area();
     // Pinned pages and fork(2) do not go together: without this, on kernels before 5.12, the first
     // write after a fork would move the page away from the kernel's view of it.
@@ -209,26 +224,45 @@ fn register(fd: &OwnedFd, memory: &Mapping, buf_size: u32) -> Result<()> {
         len: len as u64,
         chunk_size: buf_size,
         headroom: 0,
+        flags: libc::XDP_UMEM_TX_METADATA_LEN,
+        tx_metadata_len: TX_METADATA_LEN,
+    };
+    match set(fd, libc::SOL_XDP, libc::XDP_UMEM_REG, &umem) {
+        // A flag that it does not know, or something else, which the next attempt tells.
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {}
+        Err(e) => return Err(not_registered(&e, len)),
+        Ok(()) => return Ok(true),
+    }
+    let umem = libc::xdp_umem_reg {
         flags: 0,
         tx_metadata_len: 0,
+        ..umem
     };
-    set(fd, libc::SOL_XDP, libc::XDP_UMEM_REG, &umem).map_err(|e| {
-        let error = Error::from_io(format!("cannot register {len} bytes of packet buffers"), &e);
-        let hint = match error.errno() {
-            libc::ENOBUFS => {
-                "they must be locked in memory: raise the limit of locked memory (ulimit -l, \
-                 LimitMEMLOCK= in the systemd unit), give ovs-vswitchd CAP_IPC_LOCK, or lower \
-                 other_config:netmap-region-bufs"
-            }
-            libc::ENOMEM => {
-                "the machine or the control group has not that much memory to lock; lower \
-                 other_config:netmap-region-bufs"
-            }
-            libc::EINVAL => "AF_XDP takes buffers of 2048 bytes up to the page size",
-            _ => return error,
-        };
-        Error::new(error.errno(), format!("{error}: {hint}"))
-    })
+    set(fd, libc::SOL_XDP, libc::XDP_UMEM_REG, &umem)
+        .map(|()| false)
+        .map_err(|e| not_registered(&e, len))
+}
+
+/// Why `len` bytes could not be registered as a UMEM.
+fn not_registered(error: &std::io::Error, len: usize) -> Error {
+    let error = Error::from_io(
+        format!("cannot register {len} bytes of packet buffers"),
+        error,
+    );
+    let hint = match error.errno() {
+        libc::ENOBUFS => {
+            "they must be locked in memory: raise the limit of locked memory (ulimit -l, \
+             LimitMEMLOCK= in the systemd unit), give ovs-vswitchd CAP_IPC_LOCK, or lower \
+             other_config:netmap-region-bufs"
+        }
+        libc::ENOMEM => {
+            "the machine or the control group has not that much memory to lock; lower \
+             other_config:netmap-region-bufs"
+        }
+        libc::EINVAL => "AF_XDP takes buffers of 2048 bytes up to the page size",
+        _ => return error,
+    };
+    Error::new(error.errno(), format!("{error}: {hint}"))
 }
 
 fn ring_offsets(fd: &OwnedFd) -> Result<libc::xdp_mmap_offsets> {

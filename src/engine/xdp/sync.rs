@@ -32,7 +32,7 @@ use netmap_sys::netmap::NS_MOREFRAG;
 use super::queue::{Consumer, Desc, Producer};
 use super::socket;
 use crate::counters::Counter;
-use crate::engine::{HEADROOM, RingSync};
+use crate::engine::{HEADROOM, NS_TX_METADATA, RingSync};
 use crate::index::{BufIdx, Owner};
 use crate::region::Region;
 use crate::ring::{Ring, Slot};
@@ -101,6 +101,8 @@ pub(super) struct Frames {
     owner: Owner,
     /// log2 of the buffer size.
     shift: u32,
+    /// Bytes at the start of a buffer that no frame to send is in.
+    min_offset: u32,
 }
 
 impl Frames {
@@ -111,7 +113,13 @@ impl Frames {
             region,
             owner,
             shift,
+            min_offset: 0,
         }
+    }
+
+    /// The same, of which the first `min_offset` bytes of each buffer are not to be sent.
+    pub(super) fn beginning_at(self, min_offset: u32) -> Frames {
+        Frames { min_offset, ..self }
     }
 
     /// Whether `idx`, read from a ring, is a buffer that this port's rings hold.
@@ -134,12 +142,20 @@ impl Frames {
         self.ours(idx).then_some((idx, offset as u32))
     }
 
-    /// Whether `len` bytes at `offset` lie inside a buffer.
+    /// Whether `len` bytes at `offset` lie inside a buffer, where they may.
     #[inline]
     fn fits(&self, offset: u64, len: u32) -> bool {
-        offset <= self.region.buf_size() as u64
-            && offset + len as u64 <= self.region.buf_size() as u64
+        let room = (self.region.buf_size() - self.min_offset) as u64;
+        let from = offset.wrapping_sub(self.min_offset as u64);
+        from <= room && from + len as u64 <= room
     }
+}
+
+/// Options of the descriptor for a slot with `flags`: whether there are metadata in front of its frame.
+#[inline]
+fn tx_options(flags: u16) -> u32 {
+    const SHIFT: u32 = NS_TX_METADATA.trailing_zeros() - libc::XDP_TX_METADATA.trailing_zeros();
+    u32::from(flags & NS_TX_METADATA) >> SHIFT
 }
 
 /// `head`, if it lies in what the user may give away, from `last` up to `tail`; else the ring is set
@@ -429,7 +445,7 @@ impl TxSync {
             let desc = Desc {
                 addr: self.frames.addr(idx) + offset,
                 len,
-                options: 0,
+                options: tx_options(slot.flags),
             };
             self.tx.put(pushed, desc);
             pushed += 1;

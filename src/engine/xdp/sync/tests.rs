@@ -7,9 +7,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::engine::Direction;
-use crate::engine::OpenRequest;
 use crate::engine::user_region::{PortBuffers, UserRegion};
 use crate::engine::xdp::queue::fake::{self, Kernel};
+use crate::engine::{OpenRequest, TX_METADATA_LEN};
 use crate::name::PortName;
 
 const SLOTS: u32 = 8;
@@ -279,6 +279,23 @@ fn what_cannot_be_sent_comes_back_without_the_kernel() {
     tx.send(1, |s| s.ptr = BUF_SIZE as u64 - 60);
     tx.sync();
     assert!(tx.sent.take().is_some());
+}
+
+#[test]
+fn metadata_are_told_to_the_kernel_and_have_room() {
+    let mut tx = Tx::new();
+    let frames = frames(&tx.buffers).beginning_at(TX_METADATA_LEN);
+    tx.sync.frames = frames;
+    tx.send(1, |s| s.flags = NS_TX_METADATA);
+    tx.send(1, |s| s.ptr = TX_METADATA_LEN as u64);
+    tx.send(1, |s| s.ptr = TX_METADATA_LEN as u64 - 1);
+    tx.send(1, |s| s.ptr = BUF_SIZE as u64 - 60);
+    tx.sync();
+    let sent: Vec<_> = std::iter::from_fn(|| tx.sent.take()).collect();
+    let options: Vec<_> = sent.iter().map(|desc| desc.options).collect();
+    assert_eq!(options, [libc::XDP_TX_METADATA, 0, 0]);
+    // Nearer to the start of its buffer, the kernel would refuse it, and its buffer would be lost.
+    assert_eq!(tx.sync.counters.bad_slots.get(), 1);
 }
 
 #[test]
