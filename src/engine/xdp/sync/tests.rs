@@ -2,15 +2,20 @@
 //! Both syncs against a kernel that the test plays: in order, out of order, and hostile.
 
 use std::collections::HashSet;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
+use netmap_sys::netmap::NS_MOREFRAG;
 use proptest::prelude::*;
 
+use super::tx::INVALID;
 use super::*;
-use crate::engine::Direction;
 use crate::engine::user_region::{PortBuffers, UserRegion};
+use crate::engine::xdp::queue::Desc;
 use crate::engine::xdp::queue::fake::{self, Kernel};
-use crate::engine::{OpenRequest, TX_METADATA_LEN};
+use crate::engine::{Direction, HEADROOM, NS_TX_METADATA, OpenRequest, RingSync, TX_METADATA_LEN};
 use crate::name::PortName;
+use crate::ring::Slot;
 
 const SLOTS: u32 = 8;
 const BUF_SIZE: u32 = 2048;
@@ -180,7 +185,7 @@ fn hostile_descriptors_are_counted_and_skipped() {
         rx.received.give(bad);
     }
     assert_eq!(rx.sync(), 0);
-    assert_eq!(rx.sync.counters.bad_descs.get(), 6);
+    assert_eq!(rx.sync.counters().bad_descs.get(), 6);
     // Good again after that, and the two buffers that could be told are posted again.
     rx.received
         .give(desc(addr + HEADROOM as u64, BUF_SIZE - HEADROOM));
@@ -205,7 +210,7 @@ fn a_slot_with_a_buffer_of_somebody_else_is_not_posted() {
     batch.pass(slot);
     batch.commit();
     rx.sync();
-    assert_eq!(rx.sync.counters.bad_slots.get(), 1);
+    assert_eq!(rx.sync.counters().bad_slots.get(), 1);
     assert_eq!(rx.fill.take(), None);
 }
 
@@ -271,7 +276,7 @@ fn what_cannot_be_sent_comes_back_without_the_kernel() {
         let mut tx = Tx::new();
         tx.send(3, change);
         assert_eq!(tx.sync(), SLOTS - 1);
-        assert_eq!(tx.sync.counters.bad_slots.get(), 3);
+        assert_eq!(tx.sync.counters().bad_slots.get(), 3);
         assert!(tx.sent.take().is_none());
     }
     // A frame up to the last byte is fine.
@@ -295,7 +300,7 @@ fn metadata_are_told_to_the_kernel_and_have_room() {
     let options: Vec<_> = sent.iter().map(|desc| desc.options).collect();
     assert_eq!(options, [libc::XDP_TX_METADATA, 0, 0]);
     // Nearer to the start of its buffer, the kernel would refuse it, and its buffer would be lost.
-    assert_eq!(tx.sync.counters.bad_slots.get(), 1);
+    assert_eq!(tx.sync.counters().bad_slots.get(), 1);
 }
 
 #[test]
@@ -309,7 +314,7 @@ fn an_empty_slot_is_no_lost_frame() {
         tx.send(1, empty);
         tx.send(1, |_| ());
         tx.sync();
-        assert_eq!(tx.sync.counters.bad_slots.get(), 0);
+        assert_eq!(tx.sync.counters().bad_slots.get(), 0);
         assert!(tx.sent.take().is_some());
         assert!(tx.sent.take().is_none());
     }
@@ -319,13 +324,13 @@ fn an_empty_slot_is_no_lost_frame() {
     tx.send(1, |s| (s.len, s.flags) = (0, NS_MOREFRAG));
     tx.send(1, |_| ());
     tx.sync();
-    assert_eq!(tx.sync.counters.bad_slots.get(), 2);
+    assert_eq!(tx.sync.counters().bad_slots.get(), 2);
     assert!(tx.sent.take().is_none());
     tx.send(1, |s| s.flags = NS_MOREFRAG);
     tx.send(1, |s| s.len = 0);
     tx.send(1, |_| ());
     tx.sync();
-    assert_eq!(tx.sync.counters.bad_slots.get(), 3);
+    assert_eq!(tx.sync.counters().bad_slots.get(), 3);
     assert!(tx.sent.take().is_some());
 }
 
@@ -336,7 +341,7 @@ fn a_frame_over_several_slots_is_not_sent_in_part() {
     assert_eq!(tx.sync(), SLOTS - 1);
     tx.send(2, |s| s.flags = 0);
     tx.sync();
-    assert_eq!(tx.sync.counters.bad_slots.get(), 3, "its last slot, too");
+    assert_eq!(tx.sync.counters().bad_slots.get(), 3, "its last slot, too");
     assert!(tx.sent.take().is_some());
     assert!(tx.sent.take().is_none());
     // Whichever of its slots is the bad one.
@@ -372,7 +377,7 @@ fn a_frame_over_several_slots_is_sent_when_it_is_whole() {
         sent_descs(&tx),
         [(first, true), (first, true), (1, false), (60, false)]
     );
-    assert_eq!(tx.sync.counters.bad_slots.get(), 0);
+    assert_eq!(tx.sync.counters().bad_slots.get(), 0);
 }
 
 #[test]
@@ -417,7 +422,7 @@ fn a_frame_over_several_slots_with_a_bad_one_is_not_sent_at_all() {
     tx.send(1, |s| s.len = 77);
     tx.sync();
     assert_eq!(sent_descs(&tx), [(77, false)]);
-    assert_eq!(tx.sync.counters.bad_slots.get(), 4);
+    assert_eq!(tx.sync.counters().bad_slots.get(), 4);
     // All buffers are there again.
     assert_eq!(tx.sync(), SLOTS - 1);
 }
@@ -447,7 +452,7 @@ fn received_frames_over_several_buffers_have_more_than_one_slot() {
     rx.received.give(desc(u64::MAX, 60));
     assert_eq!(rx.sync(), 1);
     assert_eq!(rx.ring.batch().unwrap().slot(0).len, u16::MAX);
-    assert_eq!(rx.sync.counters.bad_descs.get(), 1);
+    assert_eq!(rx.sync.counters().bad_descs.get(), 1);
 }
 
 #[test]
@@ -461,8 +466,8 @@ fn a_buffer_of_somebody_else_is_neither_sent_nor_completed() {
         tx.completed.give(addr);
     }
     tx.sync();
-    assert_eq!(tx.sync.counters.bad_completions.get(), 3);
-    assert_eq!(tx.sync.counters.bad_slots.get(), 1);
+    assert_eq!(tx.sync.counters().bad_completions.get(), 3);
+    assert_eq!(tx.sync.counters().bad_slots.get(), 1);
     // Twice the same completion: no more buffers than slots.
     let known = tx.free()[0] as u64 * BUF_SIZE as u64;
     for _ in 0..10 {
@@ -479,10 +484,10 @@ fn a_failing_wakeup_is_counted_and_the_frame_stays() {
     tx.sync();
     tx.sync();
     // `no_socket` is none. The second sync tried again.
-    assert_eq!(tx.sync.counters.wakeup_errors.get(), 2);
+    assert_eq!(tx.sync.counters().wakeup_errors.get(), 2);
     assert!(tx.sent.take().is_some());
     tx.sync();
-    assert_eq!(tx.sync.counters.wakeup_errors.get(), 2);
+    assert_eq!(tx.sync.counters().wakeup_errors.get(), 2);
 }
 
 /// A step of either side.

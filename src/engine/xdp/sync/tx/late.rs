@@ -5,9 +5,9 @@
 
 use std::sync::atomic::{Ordering, fence};
 
-use super::super::socket;
 use super::{INVALID, Revoked, TxSync};
 use crate::clock;
+use crate::engine::xdp::socket;
 
 /// How old a frame may get in the transmit ring, in milliseconds. It is dropped then: whoever sent it
 /// has sent it again, or needs it no more.
