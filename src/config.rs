@@ -66,10 +66,11 @@ const REGION_BUFS: Bounds<u32> = Bounds {
 
 /// A frame of AF_XDP lies within one page, so there is no larger size than 4096; below 2048 an
 /// ordinary Ethernet frame and its headroom would not fit.
-const BUF_SIZES: [u32; 2] = [2048, 4096];
+const BUF_SIZES: [u32; 2] = [SMALLEST_BUF_SIZE, LARGEST_BUF_SIZE];
 
-/// The largest value of `netmap-buf-size`.
-pub const LARGEST_BUF_SIZE: u32 = BUF_SIZES[1];
+/// The smallest value of `netmap-buf-size`, and the largest one.
+pub const SMALLEST_BUF_SIZE: u32 = 2048;
+pub const LARGEST_BUF_SIZE: u32 = 4096;
 
 struct Bounds<T> {
     min: T,
@@ -99,6 +100,43 @@ impl fmt::Display for EngineChoice {
     }
 }
 
+/// Value of `netmap-buf-size`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BufSize {
+    /// The smallest, but what a device needs for zero copy where it is a port.
+    #[default]
+    Auto,
+    /// So many bytes.
+    Bytes(u32),
+}
+
+impl BufSize {
+    /// Bytes of new buffers for a port that needs `smallest`.
+    pub fn bytes(self, smallest: u32) -> u32 {
+        match self {
+            BufSize::Auto => smallest,
+            BufSize::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// Whether buffers of `bytes`, which are there, will do for it.
+    pub fn will_do(self, bytes: u32, smallest: u32) -> bool {
+        match self {
+            BufSize::Auto => bytes >= smallest,
+            BufSize::Bytes(wanted) => bytes == wanted,
+        }
+    }
+}
+
+impl fmt::Display for BufSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BufSize::Auto => f.write_str("auto"),
+            BufSize::Bytes(bytes) => bytes.fmt(f),
+        }
+    }
+}
+
 /// The configuration of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
@@ -113,7 +151,7 @@ pub struct Config {
     /// `netmap-region-bufs`: buffers in the user-space region.
     pub region_bufs: u32,
     /// `netmap-buf-size`: bytes of a buffer of the user-space region.
-    pub buf_size: u32,
+    pub buf_size: BufSize,
 }
 
 impl Config {
@@ -124,7 +162,7 @@ impl Config {
         rxsync_interval_us: RXSYNC_INTERVAL_US.default,
         engine: EngineChoice::Auto,
         region_bufs: REGION_BUFS.default,
-        buf_size: BUF_SIZES[0],
+        buf_size: BufSize::Auto,
     };
 
     /// Reads all keys with `get`. A bad value keeps the default; for each there is a sentence for
@@ -217,12 +255,15 @@ impl Reader<'_> {
         })
     }
 
-    fn buf_size(&mut self) -> u32 {
+    fn buf_size(&mut self) -> BufSize {
         let [small, page] = BUF_SIZES;
-        let expected = format_args!("{small} or {page}");
-        self.read(KEY_BUF_SIZE, small, expected, |text| {
+        let expected = format_args!("\"auto\", {small} or {page}");
+        self.read(KEY_BUF_SIZE, BufSize::Auto, expected, |text| {
+            if text == BufSize::Auto.to_string() {
+                return Some(BufSize::Auto);
+            }
             let value = text.trim_start().parse().ok()?;
-            BUF_SIZES.contains(&value).then_some(value)
+            BUF_SIZES.contains(&value).then_some(BufSize::Bytes(value))
         })
     }
 }
@@ -399,9 +440,10 @@ mod tests {
             rxsync_interval_us: 0,
             engine: EngineChoice::Userspace,
             region_bufs: 4096,
-            buf_size: 4096,
+            buf_size: BufSize::Bytes(4096),
         };
         assert_eq!(config, expected);
+        assert_eq!(parse(&[(KEY_BUF_SIZE, "auto")]), (Config::DEFAULT, vec![]));
     }
 
     #[test]
@@ -416,7 +458,7 @@ mod tests {
         refused(KEY_RXSYNC_INTERVAL, "", "an integer");
         refused(KEY_ENGINE, "Kernel", "\"auto\", \"kernel\" or");
         refused(KEY_REGION_BUFS, "4095", "from 4096 to 4194304");
-        refused(KEY_BUF_SIZE, "8192", "2048 or 4096");
+        refused(KEY_BUF_SIZE, "8192", "\"auto\", 2048 or 4096");
     }
 
     #[test]
@@ -483,7 +525,8 @@ mod tests {
                 prop_assert!((32..=1 << 20).contains(&config.extra_bufs));
                 prop_assert!(config.rxsync_interval_us <= MAX_RXSYNC_INTERVAL_US);
                 prop_assert!((4096..=1 << 22).contains(&config.region_bufs));
-                prop_assert!(BUF_SIZES.contains(&config.buf_size));
+                let sizes = [2048, 4096].map(BufSize::Bytes);
+                prop_assert!(sizes.contains(&config.buf_size) || config.buf_size == BufSize::Auto);
             }
         }
     }

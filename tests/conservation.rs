@@ -4,7 +4,7 @@
 
 use std::sync::Mutex;
 
-use ovs_netmap::test_utils::config::{self, Config, EngineChoice};
+use ovs_netmap::test_utils::config::{self, BufSize, Config, EngineChoice};
 use ovs_netmap::test_utils::engine::{self, OpenRequest};
 use ovs_netmap::test_utils::fake_ovs;
 use ovs_netmap::test_utils::op_model::{Edit, Op, Packets, World, open};
@@ -170,7 +170,7 @@ fn the_largest_buffers() {
     let name = "null:7".parse().unwrap();
     let mut request = OpenRequest::small(&name);
     request.process.region_bufs = 256;
-    request.process.buf_size = 65536;
+    request.process.buf_size = BufSize::Bytes(65536);
     let mut opened = engine::open(&request).unwrap();
     let pool = pool::Pool::of(&opened.region, fake_ovs::layout()).unwrap();
     let brought = opened.extra.len();

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ovs_netmap::test_utils::config::{self, Config};
+use ovs_netmap::test_utils::config::{self, BufSize, Config};
 
 const KEYS: [&str; 6] = [
     config::KEY_INIT,
@@ -58,5 +58,6 @@ fn check(read: &Config) {
     assert!((32..=1 << 20).contains(&read.extra_bufs));
     assert!(read.rxsync_interval_us <= config::MAX_RXSYNC_INTERVAL_US);
     assert!((4096..=1 << 22).contains(&read.region_bufs));
-    assert!([2048, 4096].contains(&read.buf_size));
+    let sizes = [BufSize::Auto, BufSize::Bytes(2048), BufSize::Bytes(4096)];
+    assert!(sizes.contains(&read.buf_size));
 }

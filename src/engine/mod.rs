@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{self, Config, EngineChoice, PortConfig};
+use crate::config::{self, BufSize, Config, EngineChoice, PortConfig};
 use crate::error::{Error, Result};
 use crate::index::{BufIdx, OwnedBuf, Owner};
 use crate::name::{PortKind, PortName};
@@ -75,7 +75,7 @@ pub fn mtu_advice(mtu: u32, buf_size: u32) -> String {
              and a restart of ovs-vswitchd"
         );
     }
-    if config::wanted().buf_size >= most {
+    if config::wanted().buf_size == BufSize::Bytes(most) {
         return format!(
             "restart ovs-vswitchd, so that other_config:netmap-buf-size={most} takes effect, or \
              lower the MTU to {largest}"

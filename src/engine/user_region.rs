@@ -159,23 +159,36 @@ impl Backing for UserBacking {
 impl UserRegion {
     /// A region with at least `needed` free buffers for the port of `request`: one that exists and
     /// that `usable` accepts, else a new one.
+    ///
+    /// Its buffers have at least `buf_size` bytes, or as many as the user wants to have. Of several
+    /// regions it is one with the largest: any port can be there, so that in the end most are in one
+    /// region, and no frame between them is copied.
     pub fn get(
         request: &OpenRequest<'_>,
         needed: u32,
+        buf_size: u32,
         usable: impl Fn(&UserRegion) -> bool,
     ) -> Result<UserRegion> {
+        let mut best: Option<UserRegion> = None;
         let mut regions = REGIONS.lock();
         regions.retain(|(region, _)| region.strong_count() > 0);
         for (region, mapping) in regions.iter() {
             let (Some(region), Some(mapping)) = (region.upgrade(), mapping.upgrade()) else {
                 continue;
             };
-            let fits = region.buf_size() == request.process.buf_size
+            let size = region.buf_size();
+            let fits = request.process.buf_size.will_do(size, buf_size)
                 && mapping.free.lock().len() >= needed as usize;
             let found = UserRegion { region, mapping };
-            if fits && usable(&found) {
-                return Ok(found);
+            let better = best
+                .as_ref()
+                .is_none_or(|best| size > best.region.buf_size());
+            if fits && better && usable(&found) {
+                best = Some(found);
             }
+        }
+        if let Some(found) = best {
+            return Ok(found);
         }
         let most = request
             .process
@@ -191,9 +204,10 @@ impl UserRegion {
                 ),
             ));
         }
-        memory_left::check(request.process.region_bufs as u64 * request.process.buf_size as u64)
+        let buf_size = request.process.buf_size.bytes(buf_size);
+        memory_left::check(request.process.region_bufs as u64 * buf_size as u64)
             .map_err(|e| e.context(request.name))?;
-        let made = UserRegion::map(request.process.region_bufs, request.process.buf_size)?;
+        let made = UserRegion::map(request.process.region_bufs, buf_size)?;
         regions.push((Arc::downgrade(&made.region), Arc::downgrade(&made.mapping)));
         Ok(made)
     }
@@ -391,3 +405,33 @@ impl Drop for RingMemory {
 }
 
 const _: () = assert!(offset_of!(netmap_ring, slot) % 8 == 0);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::BufSize;
+    use crate::name::PortName;
+
+    #[test]
+    fn the_region_with_the_largest_buffers_is_taken() {
+        let name = PortName::parse("eth0").unwrap();
+        let mut request = OpenRequest::small(&name);
+        // Too few for anybody else.
+        request.process.region_bufs = 64;
+        let made = [2048, 4096].map(|size| UserRegion::get(&request, 1, size, |_| false).unwrap());
+        let mut taken = |wanted, smallest| {
+            request.process.buf_size = wanted;
+            let is_made = |found: &UserRegion| {
+                let same = |made: &UserRegion| Arc::ptr_eq(&made.region, &found.region);
+                made.iter().any(same)
+            };
+            let region = UserRegion::get(&request, 1, smallest, is_made).unwrap();
+            assert!(is_made(&region));
+            region.region().buf_size()
+        };
+        assert_eq!(taken(BufSize::Auto, 2048), 4096);
+        assert_eq!(taken(BufSize::Auto, 4096), 4096);
+        assert_eq!(taken(BufSize::Bytes(2048), 4096), 2048);
+        assert_eq!(taken(BufSize::Bytes(4096), 2048), 4096);
+    }
+}

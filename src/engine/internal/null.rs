@@ -12,6 +12,7 @@ use super::super::user_region::{PortBuffers, UserRegion};
 use super::super::{
     Direction, EnginePort, HEADROOM, Held, OpenRequest, Opened, RingPair, RingSync, SyncedRing,
 };
+use crate::config::SMALLEST_BUF_SIZE;
 use crate::error::{Error, Result};
 use crate::index::{BufIdx, OwnedBuf, Owner};
 use crate::region::Region;
@@ -36,7 +37,7 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Opened> {
     let frames = Arc::new(frames(request)?);
     let rings = request.rings();
     let needed = rings * 2 * SLOTS + request.process.extra_bufs;
-    let user_region = UserRegion::get(request, needed, |_| true)?;
+    let user_region = UserRegion::get(request, needed, SMALLEST_BUF_SIZE, |_| true)?;
     let buffers = user_region.port()?;
     let region = user_region.region();
     let up = Arc::new(AtomicBool::new(true));

@@ -18,6 +18,7 @@ use super::super::user_region::{PortBuffers, UserRegion};
 use super::super::{
     Direction, EnginePort, HEADROOM, Held, OpenRequest, Opened, RingPair, RingSync, SyncedRing,
 };
+use crate::config::SMALLEST_BUF_SIZE;
 use crate::error::{Error, Result};
 use crate::index::OwnedBuf;
 use crate::name::PipeRole;
@@ -219,7 +220,7 @@ impl Pipe {
         let rings = request.rings();
         // The other end brings extra buffers too.
         let needed = rings * 4 * SLOTS + 2 * request.process.extra_bufs;
-        let buffers = UserRegion::get(request, needed, |_| true)?.port()?;
+        let buffers = UserRegion::get(request, needed, SMALLEST_BUF_SIZE, |_| true)?.port()?;
         let wire = |i: u32| -> Result<Arc<Mutex<Wire>>> {
             let mut tx = buffers.ring(SLOTS, i as u16, Direction::Tx, HEADROOM)?;
             tx.set_max_frags(MAX_FRAGS);

@@ -19,6 +19,7 @@
 //! | `release.rs` | queues that were given up and that the kernel is still busy with |
 //! | `socket.rs` | the sockets and their UMEM |
 //! | `queue.rs` | the four rings of a socket |
+//! | `room.rs` | how large buffers a device needs |
 //! | `port.rs` | an open port: its state, its statistics, its end |
 //! | `sync.rs` | rxsync and txsync; `sync/late.rs`: what cannot go out in time |
 //!
@@ -42,15 +43,17 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use super::user_region::UserRegion;
-use super::{FRAME_HEADER, FRAME_OVERHEAD, FrameRoom, OpenRequest, Opened, too_many_queues};
+use super::{FRAME_HEADER, FrameRoom, OpenRequest, Opened, too_many_queues};
+use crate::config::{BufSize, SMALLEST_BUF_SIZE};
 use crate::error::{Error, Result};
 use crate::name::{PortKind, Rings};
 use crate::netif::HostInterface;
 
-use bpf::Redirect;
+use bpf::{Mode, Redirect};
 use port::XdpPort;
 use program::Fallback;
 pub use release::reap;
+use room::{buf_size, zero_copy_has_room};
 use socket::{Bound, Queue, Way};
 
 #[allow(unsafe_code)]
@@ -61,6 +64,7 @@ mod program;
 #[allow(unsafe_code)]
 mod queue;
 mod release;
+mod room;
 #[allow(unsafe_code)]
 mod socket;
 mod sync;
@@ -76,13 +80,6 @@ const MIN_RX_SLOTS: u32 = 256;
 const TX_SHARE: u32 = 4;
 /// The rings of one port take this part of a region at most, by having fewer slots.
 const REGION_SHARE: u32 = 4;
-
-/// Drivers known to give a device receive buffers of any size. Others may round it down to a multiple of
-/// [`DEVICE_STEP`], as igb, igc and ixgbe do, because their devices know only such.
-const FINE_DRIVERS: [&str; 6] = ["i40e", "ice", "idpf", "mlx5_core", "veth", "virtio_net"];
-const DEVICE_STEP: u32 = 1024;
-/// What the kernel keeps free at the start of a frame of a UMEM (`XDP_PACKET_HEADROOM`).
-const UMEM_HEADROOM: u32 = 256;
 
 /// Entries that the map from queue to socket has at least. Receive queues may appear that were not
 /// there when the program was attached.
@@ -104,7 +101,7 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Opened> {
     let (ifname, rings) = check_name(request)?;
     let before = HostInterface::read(ifname)?;
     check_ethernet(&before)?;
-    check_mtu(&before, request.process.buf_size, None)?;
+    check_mtu(&before, SMALLEST_BUF_SIZE, None)?;
     check_rings(request, &before, rings)?;
     open_interface(request, ifname, &before, rings).map_err(|error| {
         // An interface that leaves meanwhile makes calls fail with all kinds of errors.
@@ -134,10 +131,13 @@ fn open_interface(
     rings: Rings,
 ) -> Result<Opened> {
     // What there is no memory for is refused before anything happens to the interface.
-    let region = region(
-        request,
-        &queues(before, rings, request.process.region_bufs)?,
-    )?;
+    let wanted = |interface: &HostInterface, mode| {
+        let queues = (interface.n_rx_queues, interface.n_tx_queues);
+        (queues, buf_size(interface, mode))
+    };
+    let at_first = wanted(before, Mode::Native);
+    let queues_before = queues(before, rings, request.process.region_bufs)?;
+    let mut region = region(request, &queues_before, at_first.1)?;
 
     let redirect = redirect(before, rings)?;
     // Some drivers change their queues for an XDP program.
@@ -146,10 +146,12 @@ fn open_interface(
         return Err(replaced(request));
     }
     let queues = queues(&interface, rings, request.process.region_bufs)?;
-    let region = match (before.n_rx_queues, before.n_tx_queues) {
-        same if same == (interface.n_rx_queues, interface.n_tx_queues) => region,
-        _ => self::region(request, &queues)?,
-    };
+    let now = wanted(&interface, redirect.mode());
+    if now != at_first {
+        // There may not be memory for two.
+        drop(region);
+        region = self::region(request, &queues, now.1)?;
+    }
     let mut port = XdpPort::new(ifname, &interface, redirect, region.port()?);
     let mut pairs = Vec::with_capacity(queues.len());
     let mut binder = Binder::new(&interface, &region, port.redirect());
@@ -163,7 +165,7 @@ fn open_interface(
     }
     check_mtu(
         &interface,
-        request.process.buf_size,
+        region.region().buf_size(),
         Some(port.several_bufs()),
     )?;
     let extra = port.extra(request.process.extra_bufs);
@@ -177,14 +179,20 @@ fn open_interface(
     })
 }
 
-/// A region with room for the rings of `queues`. Any will do: two UMEMs on one memory are better than
-/// two memories (`socket::bind`).
-fn region(request: &OpenRequest<'_>, queues: &[Queue]) -> Result<UserRegion> {
+/// A region with room for the rings of `queues`. Any whose buffers have `buf_size` bytes will do: two UMEMs
+/// on one memory are better than two memories (`socket::bind`).
+fn region(request: &OpenRequest<'_>, queues: &[Queue], buf_size: u32) -> Result<UserRegion> {
     let slots = queues.iter().flat_map(|q| [q.rx_slots, q.tx_slots]);
     let needed = slots
         .flatten()
         .fold(request.process.extra_bufs, u32::saturating_add);
-    UserRegion::get(request, needed, |_| true)
+    match UserRegion::get(request, needed, buf_size, |_| true) {
+        // A port whose frames are copied is better than none.
+        Err(e) if e.errno() == libc::ENOMEM && buf_size > SMALLEST_BUF_SIZE => {
+            UserRegion::get(request, needed, SMALLEST_BUF_SIZE, |_| true)
+        }
+        done => done,
+    }
 }
 
 /// The interface and the rings, if this engine can open such a port at all.
@@ -202,13 +210,14 @@ fn check_name<'a>(request: &OpenRequest<'a>) -> Result<(&'a str, Rings)> {
             "memory regions with numbers, as in \"@{region}\", exist only in netmap's kernel module"
         ));
     }
-    if !request.process.buf_size.is_power_of_two() {
+    if let BufSize::Bytes(size) = request.process.buf_size
+        && !size.is_power_of_two()
+    {
         return Err(Error::new(
             libc::EINVAL,
             format!(
-                "{name}: AF_XDP takes buffers of 2048 or 4096 bytes, not of {}; change \
-                 other_config:netmap-buf-size",
-                request.process.buf_size
+                "{name}: AF_XDP takes buffers of 2048 or 4096 bytes, not of {size}; change \
+                 other_config:netmap-buf-size"
             ),
         ));
     }
@@ -374,10 +383,12 @@ impl Binder<'_> {
             ],
         };
         // In generic mode, packets were copied before the program sees them.
-        ways.retain(|way| !way.zero_copy || redirect.mode() == bpf::Mode::Native);
+        ways.retain(|way| !way.zero_copy || redirect.mode() == Mode::Native);
         ways.retain(|way| !way.several_bufs || redirect.several_bufs());
         // What a device does not write into one buffer, it may write into several.
-        if ways.contains(&way(true, false)) && !zero_copy_has_room(interface, region) {
+        if ways.contains(&way(true, false))
+            && !zero_copy_has_room(interface, region.region().buf_size())
+        {
             ways.retain(|&w| w != way(true, false));
         }
         Binder {
@@ -417,34 +428,6 @@ impl Binder<'_> {
             )),
             Err(e) => Err(e.context(ifname)),
         }
-    }
-}
-
-/// Whether a device that writes into buffers itself has room for each frame of its MTU there. A longer one
-/// would be lost, and only the device's own statistics would say so.
-fn zero_copy_has_room(interface: &HostInterface, region: &UserRegion) -> bool {
-    let buf_size = region.region().buf_size();
-    let room = zero_copy_room(&interface.driver, buf_size);
-    let fits = interface.mtu.saturating_add(FRAME_OVERHEAD) <= room;
-    if !fits {
-        log::info!(
-            "{}: frames are copied: without that a device of driver {:?} may have room for {room} bytes \
-             of a frame in a buffer of {buf_size}, too few for an MTU of {}; see \
-             other_config:netmap-buf-size",
-            interface.name,
-            interface.driver,
-            interface.mtu
-        );
-    }
-    fits
-}
-
-/// Bytes of a frame that a device of `driver` takes, at least.
-fn zero_copy_room(driver: &str, buf_size: u32) -> u32 {
-    let room = buf_size - UMEM_HEADROOM;
-    match FINE_DRIVERS.contains(&driver) {
-        true => room,
-        false => room - room % DEVICE_STEP,
     }
 }
 

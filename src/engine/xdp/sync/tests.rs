@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 use super::tx::INVALID;
 use super::*;
+use crate::config::BufSize;
 use crate::engine::user_region::{PortBuffers, UserRegion};
 use crate::engine::xdp::queue::Desc;
 use crate::engine::xdp::queue::fake::{self, Kernel};
@@ -25,9 +26,9 @@ fn buffers() -> PortBuffers {
     let mut request = OpenRequest::small(&name);
     request.process.extra_bufs = 0;
     request.process.region_bufs = 64;
-    request.process.buf_size = BUF_SIZE;
+    request.process.buf_size = BufSize::Bytes(BUF_SIZE);
     // Each test has a region of its own.
-    UserRegion::get(&request, 32, |_| false)
+    UserRegion::get(&request, 32, BUF_SIZE, |_| false)
         .unwrap()
         .port()
         .unwrap()

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+//! How large buffers must be for a device that writes into them itself.
+#![forbid(unsafe_code)]
+
+use super::bpf::Mode;
+use crate::config::{LARGEST_BUF_SIZE, SMALLEST_BUF_SIZE};
+use crate::engine::FRAME_OVERHEAD;
+use crate::netif::HostInterface;
+
+/// Drivers known to give a device receive buffers of any size, or to have no zero copy. Others may round
+/// the size down to a multiple of [`DEVICE_STEP`], as igb, igc and ixgbe do, because their devices know
+/// only such.
+const FINE_DRIVERS: [&str; 8] = [
+    "i40e",
+    "ice",
+    "idpf",
+    "mlx5_core",
+    "tun",
+    "veth",
+    "virtio_net",
+    "vmxnet3",
+];
+const DEVICE_STEP: u32 = 1024;
+/// What the kernel keeps free at the start of a frame of a UMEM (`XDP_PACKET_HEADROOM`).
+const UMEM_HEADROOM: u32 = 256;
+
+/// Bytes that buffers need for zero copy on `interface`; the fewest that there are where it cannot be had,
+/// as in generic mode, with a device of software alone, or with an MTU that is too large.
+pub(super) fn buf_size(interface: &HostInterface, mode: Mode) -> u32 {
+    let frame = interface.mtu.saturating_add(FRAME_OVERHEAD);
+    let has_room = |size| frame <= zero_copy_room(&interface.driver, size);
+    let may_be_zero_copy = mode == Mode::Native && !interface.bus.is_empty();
+    if may_be_zero_copy && !has_room(SMALLEST_BUF_SIZE) && has_room(LARGEST_BUF_SIZE) {
+        return LARGEST_BUF_SIZE;
+    }
+    SMALLEST_BUF_SIZE
+}
+
+/// Whether a device that writes into buffers itself has room for each frame of its MTU there. A longer one
+/// would be lost, and only the device's own statistics would say so.
+pub(super) fn zero_copy_has_room(interface: &HostInterface, buf_size: u32) -> bool {
+    let room = zero_copy_room(&interface.driver, buf_size);
+    let fits = interface.mtu.saturating_add(FRAME_OVERHEAD) <= room;
+    if !fits {
+        log::info!(
+            "{}: frames are copied: without that a device of driver {:?} may have room for {room} bytes \
+             of a frame in a buffer of {buf_size}, too few for an MTU of {}; see \
+             other_config:netmap-buf-size",
+            interface.name,
+            interface.driver,
+            interface.mtu
+        );
+    }
+    fits
+}
+
+/// Bytes of a frame that a device of `driver` takes, at least.
+fn zero_copy_room(driver: &str, buf_size: u32) -> u32 {
+    let room = buf_size - UMEM_HEADROOM;
+    match FINE_DRIVERS.contains(&driver) {
+        true => room,
+        false => room - room % DEVICE_STEP,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only what may be a device with zero copy gets larger buffers, and only if they are of use.
+    #[test]
+    fn buffers_are_as_large_as_a_device_needs_them() {
+        let mut card = HostInterface::read("lo").unwrap();
+        let mut expect = |driver: &str, bus: &str, mtu, mode, size| {
+            (card.driver, card.bus, card.mtu) = (driver.into(), bus.into(), mtu);
+            assert_eq!(buf_size(&card, mode), size, "{driver} {bus} {mtu} {mode:?}");
+        };
+        let pci = "0000:01:00.0";
+        expect("igb", pci, 1500, Mode::Native, 4096);
+        expect("some other", pci, 1500, Mode::Native, 4096);
+        expect("igb", pci, 1500, Mode::Generic, 2048);
+        expect("igb", pci, 1000, Mode::Native, 2048);
+        expect("igb", pci, 9000, Mode::Native, 2048);
+        expect("ice", pci, 1500, Mode::Native, 2048);
+        expect("veth", "", 1500, Mode::Native, 2048);
+        expect("tun", "tap", 1500, Mode::Native, 2048);
+    }
+
+    /// With an MTU of 1500, no driver loses frames: it has no zero copy, or room.
+    #[test]
+    fn zero_copy_has_room_for_frames() {
+        let frame = 1500 + FRAME_OVERHEAD;
+        assert!(zero_copy_room("ice", 2048) >= frame);
+        for driver in ["igb", "ixgbe", "some other", ""] {
+            assert_eq!(zero_copy_room(driver, 2048), 1024);
+            assert!(zero_copy_room(driver, 4096) >= frame);
+        }
+    }
+}
