@@ -12,17 +12,18 @@ TESTS   ?=
 NETMAP_KO ?=
 PKT_GEN ?=
 KERNEL  ?=
+QEMU    ?=
 SUITE   ?= trixie
 NATIVE  ?=
 NETMAP_DRIVERS ?=
 TRAFFIC ?=
 STEPS ?=
 JOBS    ?= $(shell nproc)
-export OVS OVS_DIR PREFIX LIBDIR DESTDIR TESTS JOBS NETMAP_KO PKT_GEN KERNEL NATIVE \
+export OVS OVS_DIR PREFIX LIBDIR DESTDIR TESTS JOBS NETMAP_KO PKT_GEN KERNEL QEMU NATIVE \
        NETMAP_DRIVERS TRAFFIC STEPS SUITE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ovn check check-events check-netmap check-kernel soak ovs lib bench deb check-deb install clean
+.PHONY: help demo demo-ovn check check-events check-netmap check-kernel check-nic soak ovs lib bench deb check-deb install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -31,9 +32,10 @@ help: ## this list
 	@echo '                check takes all of them without it, the others 3.1'
 	@echo '  OVS_DIR=PATH  an OVS source tree to use instead; it is copied, not touched'
 	@echo "  TESTS=...     for check-netmap, only these: '1-20' or '-k conntrack';"
-	@echo '                for check-kernel, those whose names match: vale'
+	@echo '                for check-kernel and check-nic, those whose names match: vale'
 	@echo "  STEPS=...     for check, only the steps whose names match: 'clippy|pytest'"
 	@echo '  NETMAP_KO=PATH  PKT_GEN=PATH  KERNEL=VMLINUZ   for check-kernel: what the VM runs'
+	@echo '  KERNEL=VMLINUZ|SUITE  QEMU=PATH   for check-nic, which fetches what is missing (KERNEL=forky)'
 	@echo "  NETMAP_DRIVERS=PATH  netmap's own e1000.ko, built together with NETMAP_KO"
 	@echo "  TRAFFIC=1     for check-kernel: OVS's own datapath tests as well; or TRAFFIC='1-20'"
 	@echo '  SUITE=trixie  for deb and check-deb: the Debian that they are for, also bookworm or forky'
@@ -53,6 +55,9 @@ check-netmap: ## OVS's own datapath tests on system and on netmap ports, in one 
 
 check-kernel: ## the kernel engine on the real netmap module, in a VM (NETMAP_KO=) or here (NATIVE=1)
 	@scripts/check-kernel.sh
+
+check-nic: ## engine xdp on emulated network cards with zero copy, in a VM (KERNEL= QEMU= TESTS=)
+	@scripts/check-nic.sh
 
 soak: ## traffic of all kinds while everything is changed all the time (SOAK_MINUTES=10)
 	@scripts/drive.sh soak.py

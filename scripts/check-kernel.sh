@@ -37,7 +37,7 @@ if [ "${1:-}" = --suite ]; then
     use_python
     export RESULTS
     status=0
-    "$PYTHON" -m pytest -q --no-header --no-summary -p no:cacheprovider "$ROOT/tests/kernel" || status=$?
+    "$PYTHON" -m pytest -q --no-header --no-summary -p no:cacheprovider -p netmap_testlib.results "$ROOT/tests/kernel" || status=$?
     # 1: tests failed; 5: there is none of that name.
     case $status in 0 | 1 | 5) ;; *) exit "$status" ;; esac
     [ -z "$TRAFFIC" ] || "$PYTHON" "$ROOT/tests/kernel/traffic.py"

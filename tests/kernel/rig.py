@@ -8,23 +8,12 @@ import time
 from pathlib import Path
 
 from netmap_testlib import CommandError, Failure, Host, run, spawn, stop, wait_until
-from netmap_testlib.frames import Collector, emit
 from netmap_testlib.netmap_port import NR_REG_NULL, Region, free_buffers
+from netmap_testlib.rig import Rig as BaseRig
+from netmap_testlib.rig import await_same, same
 from netmap_testlib.switch import assignments, quoted
 
 PKT_GEN = os.environ.get("PKT_GEN", "pkt-gen")
-
-
-def same(what, value, expected):
-    """Fails unless they are equal."""
-    if value != expected:
-        raise Failure(f"{what}: {value}, expected {expected}")
-
-
-def await_same(what, expected, function, seconds=60):
-    """Waits until function() returns `expected`."""
-    if not wait_until(lambda: function() == expected, seconds):
-        same(what, function(), expected)
 
 
 class HeldRegion:
@@ -80,22 +69,15 @@ class PktGen:
         return int(said[1]), float(said[2])
 
 
-class Rig:
+class Rig(BaseRig):
     """A running switch, and what talks to its ports."""
 
     def __init__(self, switch):
-        self.switch = switch
+        super().__init__(switch)
         self.hosts = []
-        self.running = []
         self.receiver = None
 
     # ---- the switch ----
-
-    def bridge(self, name="br0", **columns):
-        self.switch.add_bridge(name, **columns)
-
-    def flow(self, flow, bridge="br0"):
-        self.switch.ofctl("add-flow", bridge, flow)
 
     def port(self, name, number, netmap_port, *settings, bridge="br0", trusted=True):
         """Its peers are our own, so that OVS may work on frames where the peers wrote them, unless
@@ -103,16 +85,6 @@ class Rig:
         if trusted:
             settings = ("options:trusted-peer=true", *settings)
         self.switch.add_port(bridge, name, netmap_port, *settings, number=number)
-
-    def refused(self, name, netmap_port, pattern):
-        """It does not open, and the error says `pattern`."""
-        self.switch.add_port("br0", name, netmap_port, check=False)
-        error = self.switch.error(name)
-        if not error:
-            raise Failure(f"{netmap_port} opened")
-        if not re.search(pattern, error):
-            raise Failure(f"the error of {netmap_port} does not say {pattern}: {error}")
-        self.switch.del_port(name)
 
     def tunnel(self, netmap_port, trusted=True):
         """p2, on a bridge of its own, br1, with 10.92.0.1 and 02:00:00:00:00:01; port 10 of br0 is a
@@ -139,31 +111,6 @@ class Rig:
             "a route to the tunnel's end",
         )
         self.switch.ctl("tnl/neigh/set", "br1", "10.92.0.2", "02:00:00:00:00:02")
-
-    def status(self, port, key):
-        return self.switch.status(port)[key]
-
-    def counter(self, port, way, name="pkts", bridge=None):
-        """OpenFlow's counter, straight from the port."""
-        bridge = bridge or self.switch.vsctl("port-to-br", port).strip()
-        return getattr(self.switch.counters(bridge)[port], way)[name]
-
-    def queue(self, port, kind, name):
-        """A counter's sum over the queues in netmap/show."""
-        return self.switch.show().total(port, kind, name)
-
-    def empty(self):
-        """Whether netmap/show has no port and no region."""
-        show = self.switch.show()
-        return not show.ports and not show.regions
-
-    def balanced(self):
-        """Every buffer of every region is somewhere, and none is on its way."""
-        wait_until(
-            lambda: self.switch.show().settled,
-            10,
-            lambda: f"buffers are missing: {self.switch.show().regions}",
-        )
 
     def two_ports(self, first="vale0:1", second="vale1:1", trusted=True):
         """p1 and p2, by default on two VALE switches; what comes in at p1 goes out at p2."""
@@ -241,17 +188,6 @@ class Rig:
 
     # ---- frames ----
 
-    def collect(self, port, host=None):
-        collector = Collector(port, host)
-        self.running.append(collector.close)
-        return collector
-
-    def carry(self, source, sink, count, frame, pattern, from_host=None, to_host=None):
-        """What is sent there arrives here as `pattern`."""
-        collector = self.collect(sink, to_host)
-        emit(source, [frame] * count, host=from_host)
-        collector.expect(count, pattern)
-
     # ---- hosts ----
 
     def host(self, number, queues=1, address=None):
@@ -264,19 +200,7 @@ class Rig:
         """v1 with 10.91.0.1 behind it, and v2 with 10.91.0.2."""
         return [self.host(n, address=f"10.91.0.{n}/24") for n in (1, 2)]
 
-    @staticmethod
-    def ping(host, address):
-        """20 pings, all answered."""
-        # The first one waits for ARP and for the flow to be made.
-        wait_until(lambda: host.reaches(address), 20, "a ping to get through")
-        same("pings answered", host.ping(address, 20, wait=5).received, 20)
-
     # ---- afterwards ----
-
-    def end_traffic(self):
-        for end in reversed(self.running):
-            end()
-        self.running = []
 
     def clear(self):
         """Takes away what a test made.  Nothing of the module's may be left once the ports are

@@ -42,7 +42,15 @@ class PacketSocket:
         self.socket.close()
 
     def send(self, frame):
-        self.socket.send(frame)
+        """Waits as long as the interface takes no frame, but not for ever."""
+        end = time.monotonic() + 10
+        while True:
+            try:
+                self.socket.send(frame)
+                return
+            except TimeoutError:
+                if time.monotonic() > end:
+                    raise
 
     def flush(self):
         """What send() took is sent."""

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
+from .cards import card_mac
 from .process import Failure, run, say
 from .steps import LOGS, long_step, must
 from .switch import BUILD
@@ -24,24 +25,63 @@ def newest_kernel():
 
 class Vm:
     """A kernel, and what the machine has: network cards as pairs (hub, model), where cards with the
-    same hub are on one wire.  Programs in it are root and write to `results` only."""
+    same hub are on one wire.  The card `number` has the MAC address card_mac(number), and QEMU calls
+    its wire's end "nicNUMBER".  Programs in it are root and write to `results` only.
 
-    def __init__(self, results, kernel=None, *, cards=(), cpus=3, memory="3G", options=()):
+    `qemu` is its emulator, else the system's.  With `monitor`, the virtual machine can speak to it: QMP
+    is on a serial port called "qmp".
+    """
+
+    def __init__(
+        self,
+        results,
+        kernel=None,
+        *,
+        qemu=None,
+        monitor=False,
+        cards=(),
+        cpus=3,
+        memory="3G",
+        options=(),
+    ):
         self.results = Path(results)
+        self.qemu = Path(qemu) if qemu else None
         self.kernel = Path(kernel) if kernel else newest_kernel()
         if not self.kernel.exists():
             raise Failure(f"KERNEL={self.kernel}: no such file")
-        qemu = []
+        devices = []
         for number, (hub, model) in enumerate(cards):
-            qemu += ["-netdev", f"hubport,id=nic{number},hubid={hub}"]
-            qemu += ["-device", f"{model},netdev=nic{number},romfile="]
+            devices += ["-netdev", f"hubport,id=nic{number},hubid={hub}"]
+            place = ""
+            if model == "igb":
+                # Its virtual functions have the slots beside it.
+                devices += ["-device", f"pcie-root-port,id=port{number},chassis={number}"]
+                place = f",bus=port{number}"
+            mac = card_mac(number)
+            devices += ["-device", f"{model},netdev=nic{number},mac={mac},romfile={place}"]
+        if monitor:
+            devices += self.monitor()
         self.options = ["--cpus", cpus, "--memory", memory, "--force-9p", *options]
-        self.options.append(f"--qemu-opts= {shlex.join(qemu)}")
+        if self.qemu:
+            self.options += ["--qemu", self.qemu]
+            # What it does not find among its own modules it takes from the system's.
+            devices += ["-audio", "none"]
+        self.options.append(f"--qemu-opts= {shlex.join(devices)}")
         self.emulated = False
         if not (VENV / "bin/vng").exists():
             must("venv", "virtme-ng: a venv for it", "/usr/bin/python3", "-m", "venv", VENV)
             must("virtme", "virtme-ng: pip install", VENV / "bin/pip", "install", "-q", "virtme-ng")
         self.find_kvm()
+
+    @staticmethod
+    def monitor():
+        """QEMU as its own client: one end is a serial port of the machine, the other one a monitor."""
+        socket = f"path=netmap-vm.{os.getpid()},abstract=on"
+        return shlex.split(
+            f"-chardev socket,id=qmp-port,{socket},server=on,wait=off"
+            " -device virtio-serial-pci -device virtserialport,chardev=qmp-port,name=qmp"
+            f" -chardev socket,id=qmp,{socket} -mon chardev=qmp,mode=control"
+        )
 
     def find_kvm(self):
         """Where this machine is a VM itself, there may be a /dev/kvm that boots nothing."""
@@ -61,7 +101,13 @@ class Vm:
         say("no KVM: the VM is emulated, which is slow")
 
     def environment(self):
-        return {**os.environ, "PATH": f"{VENV}/bin:{os.environ['PATH']}"}
+        environment = {**os.environ, "PATH": f"{VENV}/bin:{os.environ['PATH']}"}
+        if self.qemu:
+            # Where it was unpacked, if it was: it looks for its modules in the system's place only.
+            modules = next(self.qemu.parents[1].glob("lib/*/qemu"), None)
+            if modules:
+                environment["QEMU_MODULE_DIR"] = str(modules)
+        return environment
 
     def command(self, *program):
         slow = ["--disable-kvm"] if self.emulated else []

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests here are made of: a switch with cards, and hosts behind them."""
+
+from netmap_testlib import Failure, run, wait_until
+from netmap_testlib.rig import Rig as BaseRig
+from netmap_testlib.rig import same
+from netmap_testlib.stream import SHORTEST, Receiver, Sender, exchange, send
+
+# Cards that the VM's driver has zero copy for, or may have.
+ZERO_COPY = ("igb0", "igb1", "virtio0", "virtio1")
+# The flow of frames that only see whether they get through.
+PROBE = 99
+
+
+class Rig(BaseRig):
+    """A running switch; a port has its wire's name, and so has the host behind it in `hosts`."""
+
+    def __init__(self, switch, hosts):
+        super().__init__(switch)
+        self.hosts = hosts
+
+    def ports(self, *wires, settings=()):
+        """Adds them as ports 1, 2 and so on, and waits until frames get through to their hosts."""
+        for number, wire in enumerate(wires, 1):
+            self.switch.add_port("br0", wire, None, *settings, number=number)
+        for wire in wires:
+            self.await_carrier(wire)
+
+    def await_carrier(self, wire):
+        """A card's link is down for a while when its queues are made anew."""
+
+        def up():
+            ours = self.switch.row("Interface", wire)["link_state"]
+            theirs = self.hosts[wire].routes.link("get", ifname=self.hosts[wire].name)
+            return ours == "up" and theirs[0].get_attr("IFLA_CARRIER") == 1
+
+        wait_until(up, 60, f"the link of {wire} to be up")
+
+    def pair(self, one, other, *settings):
+        """What comes in at one of two ports goes out at the other one."""
+        self.ports(one, other, settings=settings)
+        self.flow("in_port=1,actions=output:2")
+        self.flow("in_port=2,actions=output:1")
+
+    def way(self, wire):
+        """(mode, zero-copy) of a port."""
+        status = self.switch.status(wire)
+        return status["mode"], status["zero-copy"]
+
+    def exchange(self, *wires, **options):
+        """Numbered frames both ways between the hosts behind two ports."""
+        one, other = (self.hosts[wire] for wire in wires)
+        self.reach(one, other, **options)
+        self.reach(other, one, **options)
+        try:
+            exchange([(one, other), (other, one)], **options)
+        except Failure:
+            for wire in wires:
+                self.say_counters(wire)
+            raise
+
+    @staticmethod
+    def reach(source, sink, tag=None, untag=None, **_):
+        """Waits until frames get through.  A card that was reset has no link for a while, and those who
+        watch it need not have seen yet that it is up again."""
+        receiver = Receiver(sink, *([untag] if untag else []))
+        tagging = {"tag": tag} if tag else {}
+
+        def arrives():
+            send(source, [PROBE], 1, patient=True, size=SHORTEST, **tagging)
+            return wait_until(lambda: receiver.count, 0.5)
+
+        try:
+            wait_until(arrives, 30, f"frames from {source.name} to arrive at {sink.name}")
+        finally:
+            receiver.close()
+
+    def say_counters(self, wire):
+        """What the card of a port counts, and the one of the host behind it."""
+        host = self.hosts[wire]
+        for interface, netns in ((wire, None), (host.name, host.name)):
+            lines = run("ethtool", "-S", interface, netns=netns, check=False).splitlines()
+            print(interface, *(line.strip() for line in lines if not line.endswith(": 0")))
+
+    def send(self, wire, flows, count, **options):
+        """Numbered frames from the host behind a port."""
+        send(self.hosts[wire], flows, count, **options)
+
+    def flood(self, wire, flows=(7,), rate=300):
+        """Numbered frames from the host behind a port, until they are stopped."""
+        sender = Sender(self.hosts[wire], flows, None, rate, patient=True)
+        self.running.append(sender.until.set)
+        return sender
+
+    def receiver(self, wire):
+        receiver = Receiver(self.hosts[wire])
+        self.running.append(receiver.close)
+        return receiver
+
+    def same_region(self, *wires):
+        """Whether these ports share their buffers."""
+        return len({self.switch.status(wire)["region"] for wire in wires}) == 1
+
+    def zero_copied(self, *wires):
+        """Each frame that these ports sent was sent without a copy; returns how many."""
+        sent = {wire: self.queue(wire, "txq", "zero_copy") for wire in wires}
+        for wire in wires:
+            same(f"frames that {wire} copied", self.queue(wire, "txq", "copied"), 0)
+            same(f"frames sent by {wire}", self.counter(wire, "tx"), sent[wire])
+        return sent
+
+    def clear(self):
+        """Takes away what a test made.  No buffer may be missing, and nothing be left of the ports."""
+        self.end_traffic()
+        if not self.switch.alive:
+            raise Failure("ovs-vswitchd has died")
+        self.balanced()
+        self.switch.vsctl("--if-exists", "del-br", "br0")
+        self.switch.config(pmd_cpu_mask=None)
+        show = self.switch.show
+        wait_until(self.empty, 20, lambda: f"without ports there still is: {show().data}")
