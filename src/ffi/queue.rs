@@ -249,8 +249,10 @@ pub unsafe extern "C" fn netmap_port_send(
     n: usize,
     n_returned: *mut usize,
 ) -> usize {
-    // SAFETY: passed on with the same promise.
-    unsafe { send(port, qid, concurrent, (packets, n), &[], n_returned) }
+    guard(0, || {
+        // SAFETY: passed on with the same promise.
+        unsafe { send(port, qid, concurrent, (packets, n), &[], n_returned) }
+    })
 }
 
 /// As `netmap_port_send`, with packets whose checksums are partial: each is completed before the frame
@@ -294,13 +296,15 @@ pub unsafe extern "C" fn netmap_port_send_csums(
     n_csums: usize,
     n_returned: *mut usize,
 ) -> usize {
-    let csums = match csums.is_null() {
-        true => &[],
-        // SAFETY: so many structs by the caller's promise.
-        false => unsafe { std::slice::from_raw_parts(csums, n_csums) },
-    };
-    // SAFETY: passed on with the same promise.
-    unsafe { send(port, qid, concurrent, (packets, n), csums, n_returned) }
+    guard(0, || {
+        let csums = match csums.is_null() {
+            true => &[],
+            // SAFETY: so many structs by the caller's promise.
+            false => unsafe { std::slice::from_raw_parts(csums, n_csums) },
+        };
+        // SAFETY: passed on with the same promise.
+        unsafe { send(port, qid, concurrent, (packets, n), csums, n_returned) }
+    })
 }
 
 /// # Safety
@@ -315,22 +319,29 @@ unsafe fn send(
     csums: &[PacketCsum],
     n_returned: *mut usize,
 ) -> usize {
-    let sent = guard(Sent::default(), || {
-        let Some(host) = attached().filter(|_| !packets.is_null()) else {
-            return Sent::default();
-        };
-        // SAFETY: `n` elements by the caller's promise.
-        let packets = unsafe { std::slice::from_raw_parts_mut(packets.cast(), n) };
-        // SAFETY: the packets were handed over and their frames are readable, by the caller's promise.
-        let packets = unsafe { TxBurst::new(packets, host.layout()).with_csums(csums) };
-        // SAFETY: NULL or open by the caller's promise.
-        let txqs = unsafe { port.as_ref() }.map_or(&[][..], Port::txqs);
-        if txqs.is_empty() {
-            return Sent {
-                frames: 0,
-                returned: packets.discard(),
-            };
+    let returned = |n| {
+        if !n_returned.is_null() {
+            // SAFETY: writable by the caller's promise.
+            unsafe { n_returned.write(n) };
         }
+    };
+    // What a panic leaves is nobody's.
+    returned(0);
+    let Some(host) = attached().filter(|_| !packets.is_null()) else {
+        return 0;
+    };
+    // SAFETY: `n` elements by the caller's promise.
+    let packets = unsafe { std::slice::from_raw_parts_mut(packets.cast(), n) };
+    // SAFETY: the packets were handed over and their frames are readable, by the caller's promise.
+    let packets = unsafe { TxBurst::new(packets, host.layout()).with_csums(csums) };
+    // SAFETY: NULL or open by the caller's promise.
+    let txqs = unsafe { port.as_ref() }.map_or(&[][..], Port::txqs);
+    let sent = if txqs.is_empty() {
+        Sent {
+            frames: 0,
+            returned: packets.discard(),
+        }
+    } else {
         let txq = &txqs[qid as usize % txqs.len()];
         if concurrent {
             // SAFETY: the others that use the queue now also say `concurrent`.
@@ -339,10 +350,7 @@ unsafe fn send(
             // SAFETY: by the caller's word nobody else uses the queue.
             unsafe { txq.assume_unshared(|queue| queue.send(packets)) }
         }
-    });
-    if !n_returned.is_null() {
-        // SAFETY: writable by the caller's promise.
-        unsafe { n_returned.write(sent.returned) };
-    }
+    };
+    returned(sent.returned);
     sent.frames
 }

@@ -5,7 +5,7 @@
 
 use netmap_sys::netmap::NS_MOREFRAG;
 
-use super::{NoMemory, Part, gather_long, log_too_long, measure};
+use super::frags::{NoMemory, Part, gather_long, log_too_long, measure};
 use crate::burst::{ReadyPacket, RxBurst};
 use crate::counters::{Counter, RxCounters};
 use crate::engine::HEADROOM;
@@ -13,7 +13,7 @@ use crate::index::BufIdx;
 use crate::region::Region;
 use crate::ring::Batch;
 
-/// As [`super::take`], with copies.
+/// As [`super::swap::take`], with copies.
 #[inline(never)]
 pub(super) fn take(mut batch: Batch<'_>, burst: &mut RxBurst<'_>, counters: &RxCounters) -> usize {
     let region = burst.pool().region();
