@@ -123,8 +123,9 @@ pub struct Ring {
     num_slots: u32,
     offset_mask: u64,
     max_offset: u32,
-    /// Smallest offset of a frame in its buffer.
+    /// Smallest offset of a frame in its buffer, and how much larger the largest one is.
     min_offset: u32,
+    offset_range: u32,
     /// Whether slots may have [`NS_TX_METADATA`].
     ///
     /// [`NS_TX_METADATA`]: crate::engine::NS_TX_METADATA
@@ -170,6 +171,7 @@ impl Ring {
             offset_mask: 0,
             max_offset: 0,
             min_offset: 0,
+            offset_range: 0,
             takes_csum: false,
             unaligned: 0,
             max_frags: 1,
@@ -187,6 +189,7 @@ impl Ring {
         opened.offset_mask = opened.u64_at(abi::RING_OFFSET_MASK).load(Ordering::Relaxed);
         if opened.offset_mask != 0 {
             opened.max_offset = max_offset;
+            opened.offset_range = max_offset;
         }
         Ok(opened)
     }
@@ -232,8 +235,10 @@ impl Ring {
     }
 
     /// From now on frames may start at `min_offset` or behind it, which must not be past the largest offset.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))] // for AF_XDP
     pub fn set_min_offset(&mut self, min_offset: u32) {
         self.min_offset = min_offset.min(self.max_offset);
+        self.offset_range = self.max_offset - self.min_offset;
     }
 
     /// Smallest offset at which a frame may start in its buffer.
@@ -243,6 +248,7 @@ impl Ring {
     }
 
     /// From now on the other side completes checksums where it is asked to.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))] // for AF_XDP
     pub fn set_takes_csum(&mut self) {
         self.takes_csum = true;
     }
@@ -257,8 +263,7 @@ impl Ring {
     #[inline]
     pub fn takes_offset(&self, offset: u32) -> bool {
         // One comparison for both ends.
-        offset.wrapping_sub(self.min_offset) <= self.max_offset - self.min_offset
-            && offset & self.unaligned == 0
+        offset.wrapping_sub(self.min_offset) <= self.offset_range && offset & self.unaligned == 0
     }
 
     /// Largest offset at which a frame may start in its buffer.

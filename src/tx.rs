@@ -191,17 +191,17 @@ impl Burst<'_> {
         loop {
             let slots = batch.contiguous(self.packets.left());
             let packets = self.packets.swappable(self.pool.id());
-            let target = Target {
-                ring: batch.ring(),
-                region: self.pool.region(),
-                max_frame: self.max_frame,
-            };
-            // Only rings that a port has for itself take any.
+            let (ring, region, max) = (batch.ring(), self.pool.region(), self.max_frame);
             let metadata = self.packets.metadata();
-            let (swapped, bytes) = match (target.ring.owner(), metadata.any()) {
-                (Owner::OUTSIDE, _) => target.swap::<true, false>(slots, packets, metadata),
-                (_, false) => target.swap::<false, false>(slots, packets, metadata),
-                (_, true) => target.swap::<false, true>(slots, packets, metadata),
+            let (swapped, bytes) = match (ring.owner(), metadata.any()) {
+                // Only rings that a port has for itself take any.
+                (Owner::OUTSIDE, _) => {
+                    swap_slots::<true, false>(slots, packets, ring, region, max, metadata)
+                }
+                (_, false) => {
+                    swap_slots::<false, false>(slots, packets, ring, region, max, metadata)
+                }
+                (_, true) => swap_slots::<false, true>(slots, packets, ring, region, max, metadata),
             };
             self.packets.taken(swapped);
             self.swapped += swapped;
@@ -342,63 +342,50 @@ impl Burst<'_> {
     }
 }
 
-/// Where frames go by exchanging buffers.
-struct Target<'a> {
-    ring: &'a Ring,
-    region: &'a Region,
+/// Puts `packets` into the cells of `slots`, one by one, up to the first whose buffer cannot be exchanged, or whose
+/// frame the port does not take as it lies in its buffer. Returns how many, and the bytes of their frames.
+/// `OUTSIDE` tells whether [`Owner::OUTSIDE`] has the slots' buffers; `METADATA` whether any packet has such.
+#[inline]
+fn swap_slots<'p, const OUTSIDE: bool, const METADATA: bool>(
+    slots: &[SlotCell],
+    packets: impl Iterator<Item = Option<Swappable<'p>>>,
+    ring: &Ring,
+    region: &Region,
     max_frame: u32,
-}
-
-impl Target<'_> {
-    /// Puts `packets` into the cells of `slots`, one by one, up to the first whose buffer cannot be exchanged, or
-    /// whose frame the port does not take as it lies in its buffer. Returns how many, and the bytes of their
-    /// frames. `OUTSIDE` tells whether [`Owner::OUTSIDE`] has the slots' buffers, `METADATA` whether any packet
-    /// has such.
-    #[inline]
-    fn swap<'p, const OUTSIDE: bool, const METADATA: bool>(
-        &self,
-        slots: &[SlotCell],
-        packets: impl Iterator<Item = Option<Swappable<'p>>>,
-        mut metadata: TxMetadata,
-    ) -> (usize, u64) {
-        let &Target {
-            ring,
-            region,
-            max_frame,
-        } = self;
-        let (mut swapped, mut bytes) = (0, 0);
-        for (cell, packet) in slots.iter().zip(packets) {
-            let Some(packet) = packet else { break };
-            let Frame { data_ofs, size, .. } = packet.frame();
-            let offset = data_ofs as u32;
-            let fits = ring.takes_offset(offset)
-                && size <= max_frame
-                && offset as u64 + size as u64 <= region.buf_size() as u64;
-            if !fits {
-                break;
-            }
-            let slot = cell.read();
-            let Some(buf) = region.claim_from::<OUTSIDE>(BufIdx(slot.buf_idx), ring.owner()) else {
-                break;
-            };
-            let mut flags = NS_BUF_CHANGED;
-            if METADATA {
-                let (flag, rest) = metadata.next();
-                flags |= flag;
-                metadata = rest;
-            }
-            let old = packet.take(buf);
-            cell.write(Slot {
-                buf_idx: region.release(old, ring.owner()).0,
-                len: size as u16,
-                flags,
-                ptr: ring.with_offset(slot.ptr, offset),
-            });
-            bytes += size as u64;
-            swapped += 1;
+    mut metadata: TxMetadata,
+) -> (usize, u64) {
+    let (mut swapped, mut bytes) = (0, 0);
+    for (cell, packet) in slots.iter().zip(packets) {
+        let Some(packet) = packet else { break };
+        let Frame { data_ofs, size, .. } = packet.frame();
+        let offset = data_ofs as u32;
+        let fits = ring.takes_offset(offset)
+            && size <= max_frame
+            && offset as u64 + size as u64 <= region.buf_size() as u64;
+        if !fits {
+            break;
         }
-        (swapped, bytes)
+        let slot = cell.read();
+        let Some(buf) = region.claim_from::<OUTSIDE>(BufIdx(slot.buf_idx), ring.owner()) else {
+            break;
+        };
+        let mut flags = NS_BUF_CHANGED;
+        if METADATA {
+            let (flag, rest) = metadata.next();
+            flags |= flag;
+            metadata = rest;
+        }
+        let old = packet.take(buf);
+        cell.write(Slot {
+            buf_idx: region.release(old, ring.owner()).0,
+            len: size as u16,
+            flags,
+            ptr: ring.with_offset(slot.ptr, offset),
+        });
+        bytes += size as u64;
+        swapped += 1;
     }
+    (swapped, bytes)
 }
 
 /// Where to copy a frame of `len` bytes to: after the usual headroom, for whoever receives it from a
