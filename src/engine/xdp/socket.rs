@@ -212,7 +212,7 @@ fn socket() -> Result<OwnedFd> {
 
 /// Registers `memory` as the UMEM of `fd`, frames without headroom of our own: the kernel leaves
 /// `XDP_PACKET_HEADROOM` bytes in front of each packet anyway. Whether frames to send may have metadata, which
-/// the kernel has to know now (Linux 6.11, and later versions of some before).
+/// the kernel has to know now (Linux 6.11: the flag is younger than what it is for).
 fn register(fd: &OwnedFd, memory: &Mapping, buf_size: u32) -> Result<bool> {
     let (base, len): (NonNull<u8>, usize) = memory.area();
     // Pinned pages and fork(2) do not go together: without this, on kernels before 5.12, the first
