@@ -62,6 +62,15 @@ impl TxQueue {
         &self.rings[i].ring
     }
 
+    /// Its rings take metadata from now on, as those of AF_XDP do.
+    #[cfg(feature = "test-utils")]
+    pub(crate) fn leave_csums(&mut self) {
+        for synced in &mut self.rings {
+            synced.ring.set_min_offset(crate::engine::TX_METADATA_LEN);
+            synced.ring.set_takes_csum();
+        }
+    }
+
     /// Sends `packets`. Those of this library are put back to their pools, sent or not.
     #[inline]
     pub fn send(&mut self, mut packets: TxBurst<'_>) -> Sent {

@@ -2,14 +2,17 @@
 //! Partial checksums are completed on the way from a ring to Open vSwitch, where the port says so.
 
 use std::ffi::c_void;
-use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use ovs_netmap::test_utils::burst::{CsumList, PacketCsum};
 use ovs_netmap::test_utils::config::PortConfig;
-use ovs_netmap::test_utils::fake_ovs::{self, OvsPacket};
+use ovs_netmap::test_utils::fake_ovs::{self, OvsPacket, Parts};
 use ovs_netmap::test_utils::offload::RxCsum;
+use ovs_netmap::test_utils::policer::Policer;
+use ovs_netmap::test_utils::pool::Frame;
 use ovs_netmap::test_utils::port::Port;
-use ovs_netmap::{RxQueue, TxBurst};
+use ovs_netmap::{Limits, RxQueue, TxBurst};
 
 /// Ports are named in a table of the process, so tests take turns.
 static TURN: Mutex<()> = Mutex::new(());
@@ -154,6 +157,108 @@ fn what_was_left_partial_is_completed_where_it_leaves() {
             assert!(ovs_netmap::test_utils::pool::free_raw(raw));
         }
     }
+}
+
+/// A packet of `a`'s region, which came from `b`, with a frame whose checksum is partial at `data_ofs`.
+#[allow(unsafe_code)]
+fn partial_packet(a: &mut Parts, b: &mut Parts, data_ofs: u16) -> *mut c_void {
+    let frame = udp(PARTIAL);
+    fake_ovs::send(&mut b.tx, &mut [OvsPacket::foreign(&frame).raw()]);
+    let raw = fake_ovs::recv(&mut a.rx, 1)[0];
+    let moved = Frame {
+        data_ofs,
+        ..fake_ovs::frame_of(raw)
+    };
+    fake_ovs::set_frame(raw, moved);
+    // SAFETY: inside the buffer of a packet that is the test's.
+    unsafe {
+        moved
+            .base
+            .add(data_ofs.into())
+            .copy_from(frame.as_ptr(), frame.len())
+    };
+    raw
+}
+
+/// Sends it as partial from `a`; what arrives at `b`, with the bytes in front of it.
+#[allow(unsafe_code)]
+fn sent_as_partial(a: &mut Parts, b: &mut Parts, raw: *mut c_void) -> Option<(Vec<u8>, Vec<u8>)> {
+    let csums = [PacketCsum {
+        packet: 0,
+        start: 34,
+        offset: 6,
+    }];
+    let mut packets = [raw];
+    // SAFETY: the packet is the test's, and so is the memory that its frame is in.
+    let burst = unsafe { TxBurst::new(&mut packets, fake_ovs::layout()).with_csums(&csums) };
+    a.tx.send(burst);
+    let received = fake_ovs::recv(&mut b.rx, 1);
+    let raw = received.first()?;
+    let Frame { base, data_ofs, .. } = fake_ovs::frame_of(*raw);
+    let front = usize::from(data_ofs).min(24);
+    // SAFETY: inside the buffer of a packet that is the test's.
+    let front = unsafe {
+        std::slice::from_raw_parts(base.add(usize::from(data_ofs) - front), front).to_vec()
+    };
+    let bytes = bytes_of(raw);
+    // SAFETY: a packet of ours, which is not used any more.
+    assert!(unsafe { ovs_netmap::test_utils::pool::free_raw(*raw) });
+    Some((bytes, front))
+}
+
+#[test]
+fn the_other_side_is_asked_where_it_can_and_nobody_else() {
+    let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
+    let open = |name| Parts::open(name, 64, 8192, 1);
+    let (mut a, mut b) = (open("netmap:ask{1"), open("netmap:ask}1"));
+    a.leave_csums();
+    let counts = |a: &Parts| {
+        (
+            a.tx_counters.csum_offloaded.get(),
+            a.tx_counters.csum_completed.get(),
+        )
+    };
+
+    // It goes by exchanging buffers: asked, in struct xsk_tx_metadata.
+    let packet = partial_packet(&mut a, &mut b, 256);
+    let (bytes, front) = sent_as_partial(&mut a, &mut b, packet).unwrap();
+    let mut metadata = [0; 24];
+    metadata[..8].copy_from_slice(&2_u64.to_ne_bytes());
+    metadata[8..10].copy_from_slice(&34_u16.to_ne_bytes());
+    metadata[10..12].copy_from_slice(&6_u16.to_ne_bytes());
+    assert_eq!((bytes, &front[..]), (udp(PARTIAL), &metadata[..]));
+    assert_eq!(counts(&a), (1, 0));
+
+    // No room in front of it: it is completed, and copied to where it may lie.
+    let packet = partial_packet(&mut a, &mut b, 23);
+    let (bytes, front) = sent_as_partial(&mut a, &mut b, packet).unwrap();
+    assert_eq!((bytes, front.len()), (udp(FULL), 24));
+    assert_eq!(counts(&a), (1, 1));
+
+    // Asked for, then copied nevertheless, as the frame is too long: it is not half done.
+    a.max_frame.store(20, Ordering::Relaxed);
+    let packet = partial_packet(&mut a, &mut b, 256);
+    assert_eq!(sent_as_partial(&mut a, &mut b, packet), None);
+    a.max_frame.store(1522, Ordering::Relaxed);
+
+    // A policer moves packets about.
+    let policer = Arc::new(Policer::default());
+    policer.set(Limits::egress(1 << 40, 1 << 40));
+    a.tx.police(&policer);
+    let packet = partial_packet(&mut a, &mut b, 256);
+    let (bytes, _) = sent_as_partial(&mut a, &mut b, packet).unwrap();
+    assert_eq!(bytes, udp(FULL));
+    policer.set(Limits::default());
+
+    // Others' packets are copied, so that nobody would find metadata.
+    let mut frame = udp(PARTIAL);
+    let mut foreign = OvsPacket::foreign(&[]);
+    foreign.frame.base = frame.as_mut_ptr();
+    foreign.frame.size = frame.len() as u32;
+    let (bytes, _) = sent_as_partial(&mut a, &mut b, foreign.raw()).unwrap();
+    assert_eq!((bytes, frame), (udp(FULL), udp(FULL)));
+    a.close();
+    b.close();
 }
 
 #[test]

@@ -172,6 +172,12 @@ impl Parts {
         }
     }
 
+    /// Has checksums left to the other side of its transmit ring, as ports of AF_XDP do. Nobody completes them
+    /// there.
+    pub fn leave_csums(&mut self) {
+        self.tx.leave_csums();
+    }
+
     /// Closes it, as the library does it: the rings go first. Each buffer is with the region, in a ring
     /// or with a packet then.
     pub fn close(self) {
