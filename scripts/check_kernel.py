@@ -15,7 +15,7 @@ NAME = "check-kernel"
 # What the suite reads.
 HANDED_DOWN = ("KERNEL_TEST", "NETMAP_KO", "PKT_GEN", "TRAFFIC", "TRAFFIC_LIMIT")
 # Two cards of a kind on one wire.
-CARDS = [(0, "e1000"), (0, "e1000"), (1, "virtio-net-pci"), (1, "virtio-net-pci")]
+CARDS = [(0, "e1000", 1)] * 2 + [(1, "virtio-net-pci", 1)] * 2
 
 
 def drivers():

@@ -15,7 +15,7 @@ MODULES = ("tun", "veth", "virtio_net", "e1000", "igb")
 
 def run_in_vm():
     limit = int(setting("LIMIT") or 2400)
-    cards = [(wire, model) for wire, model in enumerate(WIRES.values()) for _ in range(2)]
+    cards = [(wire, *model) for wire, model in enumerate(WIRES.values()) for _ in range(2)]
     vm = Vm(
         RESULTS,
         setting("KERNEL"),

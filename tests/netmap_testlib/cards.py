@@ -11,13 +11,14 @@ from .process import Failure, run
 # Its driver has zero copy only where it maps memory for the device as for one of hardware
 # (VIRTIO_F_ACCESS_PLATFORM).
 VIRTIO = "virtio-net-pci,disable-legacy=on,iommu_platform=on"
-# The names of the first ones, and what QEMU calls the model.
+# The names of the first ones, what QEMU calls the model, and how many queues of its wire's end are
+# QEMU's to say.
 WIRES = {
-    "igb0": "igb",
-    "igb1": "igb",
-    "virtio0": VIRTIO,
-    "virtio1": VIRTIO,
-    "e1000": "e1000",
+    "igb0": ("igb", 1),
+    "igb1": ("igb", 1),
+    "virtio0": (VIRTIO, 3),
+    "virtio1": (VIRTIO, 1),
+    "e1000": ("e1000", 1),
 }
 
 

@@ -4,6 +4,7 @@ interface."""
 
 import collections
 import contextlib
+import errno
 import socket
 import struct
 import threading
@@ -20,6 +21,7 @@ TAGGED = FRAME[:12] + bytes.fromhex("8100 0064") + FRAME[12:]
 SOL_PACKET = 263
 PACKET_AUXDATA = 8
 PACKET_OUTGOING = 4
+PACKET_QDISC_BYPASS = 20
 TP_STATUS_CSUMNOTREADY = 0x8
 TP_STATUS_VLAN_VALID = 0x10
 
@@ -41,16 +43,23 @@ class PacketSocket:
     def close(self):
         self.socket.close()
 
-    def send(self, frame):
-        """Waits as long as the interface takes no frame, but not for ever."""
-        end = time.monotonic() + 10
+    def keep_order(self):
+        """What is sent goes straight to the queue of this CPU.  Otherwise the kernel may deal tagged
+        frames of one flow out to several queues."""
+        self.socket.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, 1)
+
+    def send(self, frame, seconds=10):
+        """Tries for so long as the interface takes no frame."""
+        end = time.monotonic() + seconds
         while True:
             try:
                 self.socket.send(frame)
                 return
-            except TimeoutError:
-                if time.monotonic() > end:
+            except OSError as error:
+                full = isinstance(error, TimeoutError) or error.errno == errno.ENOBUFS
+                if not full or time.monotonic() > end:
                     raise
+            time.sleep(0.001)
 
     def flush(self):
         """What send() took is sent."""

@@ -24,9 +24,11 @@ def newest_kernel():
 
 
 class Vm:
-    """A kernel, and what the machine has: network cards as pairs (hub, model), where cards with the
-    same hub are on one wire.  The card `number` has the MAC address card_mac(number), and QEMU calls
-    its wire's end "nicNUMBER".  Programs in it are root and write to `results` only.
+    """A kernel, and what the machine has: network cards as (wire, model, queues), where cards with the
+    same number of a wire are on that.  With several queues it is a bridge in a network namespace that
+    goes with the VM, since what QEMU has for it has one queue.  The card `number` has the MAC address
+    card_mac(number), and QEMU calls its wire's end "nicNUMBER".  Programs in it are root and write to
+    `results` only.
 
     `qemu` is its emulator, else the system's.  With `monitor`, the virtual machine can speak to it: QMP
     is on a serial port called "qmp".
@@ -50,13 +52,23 @@ class Vm:
         if not self.kernel.exists():
             raise Failure(f"KERNEL={self.kernel}: no such file")
         devices = []
-        for number, (hub, model) in enumerate(cards):
-            devices += ["-netdev", f"hubport,id=nic{number},hubid={hub}"]
+        self.bridges = {}
+        for number, (wire, model, queues) in enumerate(cards):
             place = ""
+            if queues > 1:
+                self.bridges.setdefault(f"wire{wire}", []).append(f"tap{number}")
+                options_of_tap = "script=no,downscript=no"
+                devices += [
+                    "-netdev",
+                    f"tap,id=nic{number},ifname=tap{number},queues={queues},{options_of_tap}",
+                ]
+                place = f",mq=on,vectors={2 * queues + 2}"
+            else:
+                devices += ["-netdev", f"hubport,id=nic{number},hubid={wire}"]
             if model == "igb":
                 # Its virtual functions have the slots beside it.
                 devices += ["-device", f"pcie-root-port,id=port{number},chassis={number}"]
-                place = f",bus=port{number}"
+                place += f",bus=port{number}"
             mac = card_mac(number)
             devices += ["-device", f"{model},netdev=nic{number},mac={mac},romfile={place}"]
         if monitor:
@@ -109,11 +121,24 @@ class Vm:
                 environment["QEMU_MODULE_DIR"] = str(modules)
         return environment
 
+    def on_bridges(self):
+        """A command that runs another one where the wires are that are bridges: each as a hub, and with
+        nobody who speaks on it."""
+        lines = ["sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1"]
+        for bridge, taps in self.bridges.items():
+            lines.append(f"ip link add {bridge} up type bridge ageing_time 0 mcast_snooping 0")
+            for tap in taps:
+                lines.append(f"ip tuntap add {tap} mode tap multi_queue vnet_hdr")
+                lines.append(f"ip link set {tap} master {bridge} up")
+        script = "; ".join([*lines, 'exec "$@"'])
+        return ["unshare", "--net", "sh", "-ec", script, "sh"] if self.bridges else []
+
     def command(self, *program):
         slow = ["--disable-kvm"] if self.emulated else []
         return [
             str(word)
             for word in (
+                *self.on_bridges(),
                 VENV / "bin/vng",
                 "-r",
                 self.kernel,

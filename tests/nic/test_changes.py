@@ -4,7 +4,7 @@
 import time
 
 import pytest
-from rig import same
+from rig import expected_way, same
 
 from netmap_testlib import Failure, run, wait_until
 from netmap_testlib.stream import Receiver
@@ -14,24 +14,19 @@ from netmap_testlib.stream import Receiver
 def test_deleted_and_added_20_times(rig, note, wire):
     rig.pair(wire, "igb1")
     flood = [rig.flood(wire), rig.flood("igb1")]
-    deleted, added, again = [], [], []
+    deleted, added = [], []
     for _ in range(20):
         start = time.monotonic()
         rig.switch.del_port(wire)
         deleted.append(time.monotonic() - start)
         start = time.monotonic()
         rig.switch.add_port("br0", wire, number=1, check=False)
-        added.append(time.monotonic() - start)
         wait_until(lambda: not rig.switch.error(wire), 20, lambda: rig.switch.error(wire))
-        rig.await_carrier(wire)
-        before = rig.counter(wire, "rx")
-        wait_until(lambda n=before: rig.counter(wire, "rx") > n, 20, "frames to come again")
-        again.append(time.monotonic() - start)
+        added.append(time.monotonic() - start)
     for sender in flood:
         sender.stop()
     rig.exchange(wire, "igb1", flows=2, count=100)
-    times = (f"{max(values):.1f}" for values in (deleted, added, again))
-    note("at most {} s to delete, {} s to add, {} s until frames came again".format(*times))
+    note(f"{sum(deleted) / 20:.1f} s to delete it, {sum(added) / 20:.1f} s to add it")
 
 
 def test_kill_9_and_restart(rig):
@@ -47,7 +42,7 @@ def test_kill_9_and_restart(rig):
     for wire in ("igb0", "virtio0"):
         rig.await_carrier(wire)
         same(f"error of {wire}", rig.switch.error(wire), None)
-        same(f"zero copy of {wire}", rig.way(wire)[1], "yes")
+        same(f"mode and zero-copy of {wire}", rig.way(wire), expected_way(wire))
     rig.exchange("igb0", "virtio0", flows=2, count=100)
 
 

@@ -8,7 +8,7 @@ import pytest
 from netmap_testlib import Failure, run, wait_until
 from netmap_testlib.stream import Receiver, send
 
-STALE_FLOW = 9
+STALE_FLOW = 90
 
 
 def link_state(rig, wire, state):

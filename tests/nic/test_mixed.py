@@ -8,7 +8,7 @@ from netmap_testlib import Failure, wait_until
 from netmap_testlib.traffic import Traffic
 
 MINUTES = float(os.environ.get("MINUTES") or 3)
-FLOWS = range(4)
+FLOWS = {"igb0": range(4), "virtio0": range(40, 44)}
 
 
 def test_mixed_traffic(rig, note):
@@ -22,10 +22,10 @@ def test_mixed_traffic(rig, note):
     addresses = {wire: rig.hosts[wire].address.split("/")[0] for wire in wires}
     for wire in wires[1:]:
         rig.ping(rig.hosts[wire], addresses["igb0"])
-    receivers = [rig.receiver("igb0"), rig.receiver("virtio0")]
+    receivers = [rig.receiver("virtio0"), rig.receiver("igb0")]
     traffic = Traffic()
     end = time.monotonic() + 60 * MINUTES
-    numbered = [rig.flood(wire, FLOWS, rate=100) for wire in ("igb0", "virtio0")]
+    senders = [rig.flood(wire, flows, rate=100) for wire, flows in FLOWS.items()]
     try:
         for client, server in (("igb1", "virtio1"), ("veth", "e1000"), ("virtio1", "veth")):
             traffic.start(rig.hosts[server], "iperf3", "-s", "-1")
@@ -41,11 +41,11 @@ def test_mixed_traffic(rig, note):
             time.sleep(2)
     finally:
         traffic.stop()
-    counts = [sender.stop() for sender in numbered]
-    for receiver, count in zip(receivers, reversed(counts), strict=True):
-        receiver.wait(count * len(FLOWS), 30)
-        receiver.check(FLOWS, count, lossy=True)
-        note(f"{receiver.count} of {count * len(FLOWS)} numbered frames at {receiver.name}")
+    counts = [sender.stop() for sender in senders]
+    for receiver, flows, count in zip(receivers, FLOWS.values(), counts, strict=True):
+        receiver.wait(count * len(flows), 30)
+        receiver.check(flows, count, lossy=True)
+        note(f"{receiver.count} of {count * len(flows)} numbered frames at {receiver.name}")
     for wire in wires[1:]:
         wait_until(lambda host=rig.hosts[wire]: host.reaches(addresses["igb0"]), 20, "a ping")
     packets = {wire: rig.counter(wire, "tx") for wire in wires}
