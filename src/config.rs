@@ -103,7 +103,7 @@ impl fmt::Display for EngineChoice {
 /// Value of `netmap-buf-size`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BufSize {
-    /// The smallest, but what a device needs for zero copy where it is a port.
+    /// The smallest, but the largest for devices that may have zero copy.
     #[default]
     Auto,
     /// So many bytes.

@@ -5,7 +5,7 @@ import pytest
 
 KINDS = [
     ("igb0", "igb1"),
-    ("igb0", "virtio0"),
+    ("virtio0", "igb0"),
     ("virtio0", "virtio1"),
     ("igb0", "veth"),
     ("virtio0", "e1000"),

@@ -7,33 +7,27 @@ use crate::config::{LARGEST_BUF_SIZE, SMALLEST_BUF_SIZE};
 use crate::engine::FRAME_OVERHEAD;
 use crate::netif::HostInterface;
 
-/// Drivers known to give a device receive buffers of any size, or to have no zero copy. Others may round
-/// the size down to a multiple of [`DEVICE_STEP`], as igb, igc and ixgbe do, because their devices know
-/// only such.
-const FINE_DRIVERS: [&str; 8] = [
-    "i40e",
-    "ice",
-    "idpf",
-    "mlx5_core",
-    "tun",
-    "veth",
-    "virtio_net",
-    "vmxnet3",
-];
+/// Drivers that are known to have no zero copy, though their devices may have a place on a bus.
+const COPYING_DRIVERS: [&str; 3] = ["tun", "veth", "vmxnet3"];
+/// Drivers known to give a device receive buffers of any size. Others may round the size down to a multiple
+/// of [`DEVICE_STEP`], as igb, igc and ixgbe do, because their devices know only such.
+const FINE_DRIVERS: [&str; 5] = ["i40e", "ice", "idpf", "mlx5_core", "virtio_net"];
 const DEVICE_STEP: u32 = 1024;
 /// What the kernel keeps free at the start of a frame of a UMEM (`XDP_PACKET_HEADROOM`).
 const UMEM_HEADROOM: u32 = 256;
 
-/// Bytes that buffers need for zero copy on `interface`; the fewest that there are where it cannot be had,
-/// as in generic mode, with a device of software alone, or with an MTU that is too large.
+/// Bytes that the buffers of `interface` should have: the most, which every device takes, if it may have
+/// zero copy. So all of these share a region, also those that could do with less.
 pub(super) fn buf_size(interface: &HostInterface, mode: Mode) -> u32 {
-    let frame = interface.mtu.saturating_add(FRAME_OVERHEAD);
-    let has_room = |size| frame <= zero_copy_room(&interface.driver, size);
-    let may_be_zero_copy = mode == Mode::Native && !interface.bus.is_empty();
-    if may_be_zero_copy && !has_room(SMALLEST_BUF_SIZE) && has_room(LARGEST_BUF_SIZE) {
-        return LARGEST_BUF_SIZE;
+    let hardware = !interface.bus.is_empty() && !copies(&interface.driver);
+    match mode {
+        Mode::Native if hardware => LARGEST_BUF_SIZE,
+        _ => SMALLEST_BUF_SIZE,
     }
-    SMALLEST_BUF_SIZE
+}
+
+fn copies(driver: &str) -> bool {
+    COPYING_DRIVERS.contains(&driver)
 }
 
 /// Whether a device that writes into buffers itself has room for each frame of its MTU there. A longer one
@@ -57,7 +51,7 @@ pub(super) fn zero_copy_has_room(interface: &HostInterface, buf_size: u32) -> bo
 /// Bytes of a frame that a device of `driver` takes, at least.
 fn zero_copy_room(driver: &str, buf_size: u32) -> u32 {
     let room = buf_size - UMEM_HEADROOM;
-    match FINE_DRIVERS.contains(&driver) {
+    match FINE_DRIVERS.contains(&driver) || copies(driver) {
         true => room,
         false => room - room % DEVICE_STEP,
     }
@@ -67,23 +61,22 @@ fn zero_copy_room(driver: &str, buf_size: u32) -> u32 {
 mod tests {
     use super::*;
 
-    /// Only what may be a device with zero copy gets larger buffers, and only if they are of use.
+    /// Only what may be a device with zero copy gets larger buffers.
     #[test]
-    fn buffers_are_as_large_as_a_device_needs_them() {
+    fn devices_with_zero_copy_get_the_largest_buffers() {
         let mut card = HostInterface::read("lo").unwrap();
-        let mut expect = |driver: &str, bus: &str, mtu, mode, size| {
-            (card.driver, card.bus, card.mtu) = (driver.into(), bus.into(), mtu);
-            assert_eq!(buf_size(&card, mode), size, "{driver} {bus} {mtu} {mode:?}");
+        let mut expect = |driver: &str, bus: &str, mode, size| {
+            (card.driver, card.bus) = (driver.into(), bus.into());
+            assert_eq!(buf_size(&card, mode), size, "{driver} {bus} {mode:?}");
         };
         let pci = "0000:01:00.0";
-        expect("igb", pci, 1500, Mode::Native, 4096);
-        expect("some other", pci, 1500, Mode::Native, 4096);
-        expect("igb", pci, 1500, Mode::Generic, 2048);
-        expect("igb", pci, 1000, Mode::Native, 2048);
-        expect("igb", pci, 9000, Mode::Native, 2048);
-        expect("ice", pci, 1500, Mode::Native, 2048);
-        expect("veth", "", 1500, Mode::Native, 2048);
-        expect("tun", "tap", 1500, Mode::Native, 2048);
+        for driver in ["igb", "ice", "virtio_net", "some other"] {
+            expect(driver, pci, Mode::Native, 4096);
+            expect(driver, pci, Mode::Generic, 2048);
+        }
+        expect("vmxnet3", pci, Mode::Native, 2048);
+        expect("veth", "", Mode::Native, 2048);
+        expect("tun", "tap", Mode::Native, 2048);
     }
 
     /// With an MTU of 1500, no driver loses frames: it has no zero copy, or room.
