@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests here are made of: a switch with cards, and hosts behind them."""
 
+import contextlib
 import os
+from pathlib import Path
 
 from netmap_testlib import Failure, run, wait_until
 from netmap_testlib.cards import driver_of
@@ -41,12 +43,21 @@ class Rig(BaseRig):
     def await_carrier(self, wire):
         """A card's link is down for a while when its queues are made anew."""
 
-        def up():
-            ours = self.switch.row("Interface", wire)["link_state"]
-            theirs = self.hosts[wire].routes.link("get", ifname=self.hosts[wire].name)
-            return ours == "up" and theirs[0].get_attr("IFLA_CARRIER") == 1
+        host = self.hosts[wire]
 
-        wait_until(up, 60, f"the link of {wire} to be up")
+        def links():
+            theirs = host.routes.link("get", ifname=host.name)[0].get_attr("IFLA_CARRIER")
+            ours = "down"
+            # The kernel does not tell it of an interface that is down.
+            with contextlib.suppress(OSError):
+                ours = Path(f"/sys/class/net/{wire}/carrier").read_text().strip()
+            return self.switch.row("Interface", wire)["link_state"], ours, str(theirs)
+
+        wait_until(
+            lambda: links() == ("up", "1", "1"),
+            60,
+            lambda: f"the link of {wire}: switch, interface and host say {links()}",
+        )
 
     def pair(self, one, other, *settings):
         """What comes in at one of two ports goes out at the other one."""
