@@ -23,6 +23,7 @@ def plot(path, case, figures):
     """Bars of medians, with lines from the lowest to the highest turn."""
     # The same results give the same file.
     matplotlib.rcParams["svg.hashsalt"] = case
+    matplotlib.rcParams["svg.fonttype"] = "none"
     sides = list(dict.fromkeys(side for figure in figures for side in figure.values))
     width = 0.8 / len(sides)
     drawing, axes = plt.subplots(figsize=(8, 4))
@@ -43,5 +44,6 @@ def plot(path, case, figures):
     axes.set_title(case)
     axes.legend()
     drawing.tight_layout()
-    drawing.savefig(path, metadata={"Date": None})
+    rights = "SPDX-License-Identifier: Apache-2.0"
+    drawing.savefig(path, metadata={"Date": None, "Rights": rights})
     plt.close(drawing)
