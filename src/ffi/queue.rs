@@ -332,7 +332,8 @@ unsafe fn send(
     };
     // SAFETY: `n` elements by the caller's promise.
     let packets = unsafe { std::slice::from_raw_parts_mut(packets.cast(), n) };
-    // SAFETY: the packets were handed over and their frames are readable, by the caller's promise.
+    // SAFETY: `new`: the packets were handed over and their frames are readable, by the caller's promise;
+    // `with_csums`: what is in `csums` may be written, too, by that of `netmap_port_send_csums`.
     let packets = unsafe { TxBurst::new(packets, host.layout()).with_csums(csums) };
     // SAFETY: NULL or open by the caller's promise.
     let txqs = unsafe { port.as_ref() }.map_or(&[][..], Port::txqs);

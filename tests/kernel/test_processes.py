@@ -35,11 +35,7 @@ def test_pmd_cpu_mask_under_traffic(rig):
 def test_kill_9_and_restart(rig):
     rig.two_ports()
     rig.relay(500)
-    rig.switch.kill_vswitchd()
-    for device in ("br0", "ovs-netdev"):
-        run("ip", "link", "del", device, check=False)
-    rig.switch.start_vswitchd()
-    wait_until(lambda: len(rig.switch.show().ports) == 2, 30, "both ports to be open again")
+    rig.kill_and_restart()
     rig.flow("in_port=1,actions=output:2")
     same("error of p1", rig.switch.error("p1"), None)
     rig.relay(1000)

@@ -108,24 +108,35 @@ def emit(name, frames, rate=500, host=None):
         port.flush()
 
 
-class Collector:
-    """Counts the frames that arrive at a port, in the background, from now on."""
+class Listener:
+    """Hands the frames that arrive at a port to take(), in the background, from now on.  `count` is how
+    many came that were waited for."""
+
+    # Seconds between two looks at the port.
+    PAUSE = 0.001
 
     def __init__(self, name, host=None):
         self.name = name
         self.port = open_port(name, host)
-        self.frames = collections.Counter()
         self.last = time.monotonic()
         self.ending = threading.Event()
-        self.thread = threading.Thread(target=self._collect, daemon=True)
+        self.thread = threading.Thread(target=self._listen, daemon=True)
         self.thread.start()
 
-    def _collect(self):
+    def _listen(self):
         while not self.ending.is_set():
             for frame in self.port.receive():
-                self.frames[frame] += 1
-                self.last = time.monotonic()
-            time.sleep(0.001)
+                self.take(frame)
+            time.sleep(self.PAUSE)
+
+    def wait(self, count, seconds=60):
+        """Waits for so many frames, and half a second without one more; then it ends."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self.thread.is_alive():
+            if self.count >= count and time.monotonic() - self.last > 0.5:
+                break
+            time.sleep(0.01)
+        self.close()
 
     def close(self):
         """Ends it; may be called again."""
@@ -135,14 +146,25 @@ class Collector:
             self.port.close()
             self.port = None
 
+
+class Collector(Listener):
+    """Counts the frames that arrive at a port, by their bytes."""
+
+    def __init__(self, name, host=None):
+        self.frames = collections.Counter()
+        super().__init__(name, host)
+
+    @property
+    def count(self):
+        return self.frames.total()
+
+    def take(self, frame):
+        self.frames[frame] += 1
+        self.last = time.monotonic()
+
     def finish(self, count, seconds=120):
         """Waits for `count` frames and half a second without one more; returns them, counted."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end and self.thread.is_alive():
-            if self.frames.total() >= count and time.monotonic() - self.last > 0.5:
-                break
-            time.sleep(0.01)
-        self.close()
+        self.wait(count, seconds)
         return self.frames
 
     def expect(self, count, pattern):

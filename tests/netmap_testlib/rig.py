@@ -4,7 +4,7 @@
 import re
 
 from .frames import Collector, emit
-from .process import Failure, wait_until
+from .process import Failure, run, wait_until
 
 
 def same(what, value, expected):
@@ -33,6 +33,14 @@ class Rig:
 
     def flow(self, flow, bridge="br0"):
         self.switch.ofctl("add-flow", bridge, flow)
+
+    def kill_and_restart(self):
+        """Ends the switch with SIGKILL, and waits until it has both of its ports again."""
+        self.switch.kill_vswitchd()
+        for device in ("br0", "ovs-netdev"):
+            run("ip", "link", "del", device, check=False)
+        self.switch.start_vswitchd()
+        wait_until(lambda: len(self.switch.show().ports) == 2, 30, "both ports to be open again")
 
     def refused(self, name, netmap_port, pattern):
         """It does not open, and the error says `pattern`."""

@@ -10,7 +10,7 @@ import struct
 import threading
 import time
 
-from .frames import open_port
+from .frames import Listener, open_port
 from .process import Failure
 
 # UDP to an address that no host has, so that nobody answers.
@@ -49,27 +49,23 @@ def parse(frame):
     return port - FIRST_PORT, number
 
 
-class Receiver:
+class Receiver(Listener):
     """What comes to the interface of a host from now on.  `untag` makes of a frame that came the one
     that was sent, or None if it is none."""
 
+    PAUSE = 0
+
     def __init__(self, host, untag=lambda frame: frame):
-        self.name = host.name
         self.untag = untag
-        self.port = open_port(host.name, host)
         self.came = collections.defaultdict(list)
         self.changed = []
-        self.last = time.monotonic()
-        self.ending = threading.Event()
-        self.thread = threading.Thread(target=self._collect, daemon=True)
-        self.thread.start()
+        super().__init__(host.name, host)
 
-    def _collect(self):
-        while not self.ending.is_set():
-            for frame in self.port.receive():
-                self._take(frame)
+    @property
+    def count(self):
+        return sum(map(len, self.came.values()))
 
-    def _take(self, frame):
+    def take(self, frame):
         sent = self.untag(frame)
         found = sent and parse(sent)
         if not found:
@@ -81,27 +77,6 @@ class Receiver:
         if sent != numbered(*found, len(sent)):
             self.changed.append(frame)
         self.came[found[0]].append(found[1])
-
-    @property
-    def count(self):
-        return sum(map(len, self.came.values()))
-
-    def close(self):
-        """Ends it; may be called again."""
-        if self.port:
-            self.ending.set()
-            self.thread.join()
-            self.port.close()
-            self.port = None
-
-    def wait(self, count, seconds=60):
-        """Waits for so many frames, and half a second without one more."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end and not (
-            self.count >= count and time.monotonic() - self.last > 0.5
-        ):
-            time.sleep(0.02)
-        self.close()
 
     def check(self, flows, count, lossy=False):
         """`count` frames of each of these flows came, or fewer if `lossy`, each once, in their order

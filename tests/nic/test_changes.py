@@ -32,11 +32,7 @@ def test_deleted_and_added_20_times(rig, note, wire):
 def test_kill_9_and_restart(rig):
     rig.pair("igb0", "virtio0")
     rig.exchange("igb0", "virtio0", flows=2, count=100)
-    rig.switch.kill_vswitchd()
-    for device in ("br0", "ovs-netdev"):
-        run("ip", "link", "del", device, check=False)
-    rig.switch.start_vswitchd()
-    wait_until(lambda: len(rig.switch.show().ports) == 2, 30, "both ports to be open again")
+    rig.kill_and_restart()
     rig.flow("in_port=1,actions=output:2")
     rig.flow("in_port=2,actions=output:1")
     for wire in ("igb0", "virtio0"):
