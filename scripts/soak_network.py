@@ -16,6 +16,7 @@ from soak_flows import BR0, GROUP, HEADERS, METER, TUNNELS
 
 import netmap_testlib
 from netmap_testlib import Failure, Host, run, wait_until
+from netmap_testlib.host import disable_offloads
 from netmap_testlib.traffic import Traffic
 
 HOSTS = range(1, 7)
@@ -168,7 +169,7 @@ class Network:
         way."""
         run("ip", "link", "add", "u1", "type", "veth", "peer", "name", "u2")
         for name in ("u1", "u2"):
-            run("ethtool", "-K", name, "tx", "off", "txvlan", "off")
+            disable_offloads(name)
             run("ip", "link", "set", name, "mtu", 1600, "up")
         for bridge, port in (("bru", "u1"), ("brv", "u2"), ("brx", "p5"), ("bry", "p6")):
             self.switch.add_port(bridge, port, number=1, check=False)

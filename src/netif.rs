@@ -5,6 +5,8 @@
 //! is remembered here, so an interface that vanished and came back is simply another one with
 //! another [`HostInterface::ifindex`].
 
+use std::path::{Path, PathBuf};
+
 use crate::error::{Error, Result};
 
 #[cfg(target_os = "linux")]
@@ -183,6 +185,25 @@ impl Statistics {
 /// Those of [`HostInterface::read`].
 pub fn statistics(ifname: &str) -> Result<Statistics> {
     os::statistics(ifname)
+}
+
+/// The other end of a veth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VethPeer {
+    /// Its name.
+    pub ifname: String,
+    /// Its network namespace, a file; `None` when that is ours.
+    pub netns: Option<PathBuf>,
+    /// Whether it leaves VLAN tags beside the frames that it sends (`ethtool -k`: tx-vlan-offload,
+    /// tx-vlan-stag-hw-insert).
+    pub tags_beside: bool,
+}
+
+/// The other end of the veth `ifname`. `near` is a network namespace that it is looked for in first.
+/// `None` when there is none, or when it is where it cannot be seen: the process needs `CAP_SYS_ADMIN` to
+/// look into another network namespace, and a file for it.
+pub fn veth_peer(ifname: &str, near: Option<&Path>) -> Option<VethPeer> {
+    os::veth_peer(ifname, near)
 }
 
 /// What an interface does with VLAN tags of received frames: it may keep them beside the frame. A bit

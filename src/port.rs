@@ -440,10 +440,14 @@ impl PortState {
             log::warn!("{}: {fault}", self.ovs_name);
         }
         drop(link);
-        if let Some(vlan) = &*self.vlan.lock() {
-            vlan.refresh();
+        let mut vlan = self.vlan.lock();
+        let other_fault = vlan.as_mut().is_some_and(VlanGuard::refresh);
+        if let Some(fault) = vlan.as_ref().and_then(VlanGuard::fault)
+            && other_fault
+        {
+            log::warn!("{}: {fault}", self.ovs_name);
         }
-        changed
+        changed || other_fault
     }
 
     /// The number of the host interface that was opened; 0 if there is none.

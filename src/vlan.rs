@@ -5,11 +5,15 @@
 //! Cards take tags out of frames if they are told to (`rx-vlan-offload`). That is turned off as long as
 //! a port is open, and turned on again when it is closed. For the case that the process dies meanwhile,
 //! it is written down in a file, from which the next process does it.
+//!
+//! A veth has tags where its other end leaves them. That is somebody else's, so it is looked at, and the
+//! user is told what to do.
 #![forbid(unsafe_code)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -21,6 +25,9 @@ const FILE: &str = "netmap-rx-vlan";
 
 /// What tells network namespaces apart.
 const NAMESPACE: &str = "/proc/self/ns/net";
+
+/// Between two looks at the other end of a veth, of which no news come from another network namespace.
+const PEER_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Where the tags of received frames are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +43,7 @@ pub enum VlanTags {
 /// The tags of a port's frames, as long as the port is open.
 pub struct VlanGuard {
     offload: Option<Arc<Offload>>,
+    far_end: Option<FarEnd>,
     fault: Option<String>,
 }
 
@@ -44,22 +52,27 @@ impl VlanGuard {
     pub fn new(host: &HostInterface, tags: VlanTags, run_dir: Option<&Path>) -> VlanGuard {
         let mut guard = VlanGuard {
             offload: None,
+            far_end: None,
             fault: None,
         };
         if tags == VlanTags::Kept {
             return guard;
         }
         let name = &host.name;
+        // Its own offload changes nothing.
+        if host.driver == "veth" {
+            let mut far_end = FarEnd::new(name);
+            guard.fault = far_end.look();
+            guard.far_end = Some(far_end);
+            return guard;
+        }
         if let Some(dir) = run_dir {
             LEDGER.lock().open(dir);
         }
         let state = netif::rx_vlan(name).unwrap_or_default();
-        // That of a veth changes nothing: its tags are where the other end puts them.
-        if host.driver != "veth" {
-            match Offload::turn_off(host, state) {
-                Ok(offload) => guard.offload = offload,
-                Err(error) => guard.fault = Some(lost(name, &error.to_string())),
-            }
+        match Offload::turn_off(host, state) {
+            Ok(offload) => guard.offload = offload,
+            Err(error) => guard.fault = Some(lost(name, &error.to_string())),
         }
         if guard.fault.is_none() {
             guard.fault = fault(host, tags, state);
@@ -72,10 +85,19 @@ impl VlanGuard {
         self.fault.as_deref()
     }
 
-    /// Sees to it that the offload is still off.
-    pub fn refresh(&self) {
+    /// Sees to it that the offload is still off, and whether the other end has changed. True when there is
+    /// another fault than before, or none any more.
+    pub fn refresh(&mut self) -> bool {
         if let Some(offload) = &self.offload {
             offload.keep_off();
+        }
+        match &mut self.far_end {
+            Some(far_end) if far_end.looked.elapsed() >= PEER_INTERVAL => {
+                let fault = far_end.look();
+                let before = std::mem::replace(&mut self.fault, fault);
+                before != self.fault
+            }
+            _ => false,
         }
     }
 }
@@ -83,13 +105,6 @@ impl VlanGuard {
 /// Why tags cannot be seen that are beside their frames, if that may be.
 fn fault(host: &HostInterface, tags: VlanTags, state: RxVlan) -> Option<String> {
     let name = &host.name;
-    if host.driver == "veth" {
-        return Some(lost(
-            name,
-            "a veth keeps them beside the frames, and this kernel does not tell them (Linux 6.8 does): \
-             at the other end, run \"ethtool -K PEER txvlan off tx-vlan-stag-hw-insert off\"",
-        ));
-    }
     if state.active & !state.changeable != 0 {
         let why = format!("its driver does not let \"ethtool -K {name} rxvlan off\" be done");
         return Some(lost(name, &why));
@@ -108,6 +123,53 @@ fn fault(host: &HostInterface, tags: VlanTags, state: RxVlan) -> Option<String> 
 
 fn lost(ifname: &str, why: &str) -> String {
     format!("frames with VLAN tags lose them on interface {ifname:?}: {why}")
+}
+
+/// The other end of a veth whose tags nobody puts back into the frames.
+struct FarEnd {
+    ifname: String,
+    looked: Instant,
+    /// Where it was seen last.
+    netns: Option<PathBuf>,
+}
+
+impl FarEnd {
+    fn new(ifname: &str) -> FarEnd {
+        FarEnd {
+            ifname: ifname.to_owned(),
+            looked: Instant::now(),
+            netns: None,
+        }
+    }
+
+    /// What is wrong with it.
+    fn look(&mut self) -> Option<String> {
+        let peer = netif::veth_peer(&self.ifname, self.netns.as_deref());
+        self.looked = Instant::now();
+        self.netns = peer.as_ref().and_then(|peer| peer.netns.clone());
+        let command =
+            |peer: &str| format!("ethtool -K {peer} txvlan off tx-vlan-stag-hw-insert off");
+        let why = match peer {
+            Some(peer) if !peer.tags_beside => return None,
+            Some(peer) => {
+                let enter = peer
+                    .netns
+                    .map(|path| format!("nsenter --net={} ", path.display()));
+                format!(
+                    "its peer keeps them beside the frames, and here they cannot be put back (engine \
+                     \"xdp\" in native mode can, from Linux 6.8 on): run \"{}{}\"",
+                    enter.unwrap_or_default(),
+                    command(&peer.ifname)
+                )
+            }
+            None => format!(
+                "its peer may keep them beside the frames, and is where ovs-vswitchd cannot look: run \
+                 \"{}\" there",
+                command("PEER")
+            ),
+        };
+        Some(lost(&self.ifname, &why))
+    }
 }
 
 /// An offload that is off as long as this lives.
@@ -335,8 +397,6 @@ mod tests {
             changeable: 2,
         };
         let text = |driver, bus, tags, state| fault(&host(driver, bus), tags, state);
-        let of_veth = text("veth", "", VlanTags::FromDriver, none).unwrap();
-        assert!(of_veth.contains("txvlan off"), "{of_veth}");
         let of_card = text("cxgb", "0000:01:00.0", VlanTags::FromDriver, fixed).unwrap();
         assert!(of_card.contains("rxvlan off"), "{of_card}");
         let of_macvlan = text("macvlan", "", VlanTags::FromStack, none).unwrap();
@@ -349,6 +409,40 @@ mod tests {
         assert_eq!(
             text("ixgbe", "0000:01:00.0", VlanTags::FromDriver, none),
             None
+        );
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_veth_is_at_fault_as_long_as_its_peer_keeps_tags() {
+        let Some(card) = Card::new() else { return };
+        let veth = HostInterface::read(&card.0).unwrap();
+        let peer = netif::veth_peer(&veth.name, None).unwrap().ifname;
+        let mut guard = VlanGuard::new(&veth, VlanTags::FromDriver, None);
+        let command = format!("\"ethtool -K {peer} txvlan off tx-vlan-stag-hw-insert off\"");
+        let fault = guard.fault().unwrap();
+        assert!(fault.contains(&command), "{fault}");
+
+        let words = command.trim_matches('"').split(' ').skip(1);
+        assert!(
+            Command::new("ethtool")
+                .args(words)
+                .status()
+                .unwrap()
+                .success()
+        );
+        // It is not looked at all the time.
+        assert!(!guard.refresh() && guard.fault().is_some());
+        let look_again = |guard: &mut VlanGuard| {
+            guard.far_end.as_mut().unwrap().looked -= PEER_INTERVAL;
+            guard.refresh()
+        };
+        assert!(look_again(&mut guard) && guard.fault().is_none());
+        assert!(!look_again(&mut guard));
+        assert!(
+            VlanGuard::new(&veth, VlanTags::Kept, None)
+                .fault()
+                .is_none()
         );
     }
 
@@ -428,7 +522,7 @@ mod tests {
         let open = || VlanGuard::new(&card.host(), VlanTags::FromDriver, Some(&dir));
 
         // Two ports on it: off until both are closed.  What was off stays off.
-        let (first, second) = (open(), open());
+        let (first, mut second) = (open(), open());
         assert!(first.fault().is_none() && card.active() == 0);
         drop(first);
         assert_eq!(card.active(), 0);

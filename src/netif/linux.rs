@@ -22,9 +22,11 @@ use rtnl::{Change, LinkRecord, Rtnl, Target};
 mod ethtool;
 mod events;
 mod features;
+mod peer;
 mod rtnl;
 
 pub use events::LinkEvents;
+pub(super) use peer::veth_peer;
 
 /// Of an alternative name (`ALTIFNAMSIZ` less the terminating NUL).
 const LONGEST_NAME: usize = 127;
@@ -175,7 +177,7 @@ fn rtnl() -> Result<MappedMutexGuard<'static, Rtnl>> {
 
 /// Questions about one interface.
 struct Query<'a> {
-    rtnl: MappedMutexGuard<'static, Rtnl>,
+    rtnl: MappedMutexGuard<'a, Rtnl>,
     /// As it was asked for.
     ifname: &'a str,
     /// For `ioctl`s.
@@ -194,6 +196,17 @@ impl<'a> Query<'a> {
             ifname,
             name: [0; libc::IFNAMSIZ],
         })
+    }
+
+    /// About the interface that has this name, and no other.
+    fn of(rtnl: MappedMutexGuard<'a, Rtnl>, name: &'a str) -> Query<'a> {
+        let mut query = Query {
+            rtnl,
+            ifname: name,
+            name: [0; libc::IFNAMSIZ],
+        };
+        query.rename(name);
+        query
     }
 
     /// For `ioctl`s about an interface that there is.

@@ -4,10 +4,11 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};
+use std::path::Path;
 use std::time::Duration;
 use std::{io, ptr};
 
-use super::{HostInterface, RxVlan, Statistics, no_such_interface};
+use super::{HostInterface, RxVlan, Statistics, VethPeer, no_such_interface};
 use crate::error::{Error, Result};
 
 pub(super) const LIST_COMMAND: &str = "ifconfig -l";
@@ -112,6 +113,10 @@ impl LinkEvents {
         unsafe { libc::freeifaddrs(first) };
         Ok(found)
     }
+}
+
+pub(super) fn veth_peer(_ifname: &str, _near: Option<&Path>) -> Option<VethPeer> {
+    None
 }
 
 pub(super) fn rx_vlan(_ifname: &str) -> Result<RxVlan> {

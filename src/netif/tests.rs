@@ -59,7 +59,9 @@ fn the_loopback_interface() {
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::process::Command;
+    use std::io::Read;
+    use std::path::{Path, PathBuf};
+    use std::process::{Child, Command, Stdio};
     use std::time::{Duration, Instant};
 
     use super::super::*;
@@ -97,6 +99,73 @@ mod linux {
                 .args(["link", "del", &self.near])
                 .status();
         }
+    }
+
+    /// A process in a network namespace of its own; both end when dropped.
+    struct Namespace(Child);
+
+    impl Namespace {
+        fn new() -> Namespace {
+            // It says so when it is there, and ends when we do.
+            let script = ["--net", "sh", "-c", "echo; exec cat"];
+            let mut process = Command::new("unshare")
+                .args(script)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let said = process.stdout.as_mut().unwrap().read(&mut [0]).unwrap();
+            assert_eq!(said, 1);
+            Namespace(process)
+        }
+
+        fn pid(&self) -> String {
+            self.0.id().to_string()
+        }
+
+        fn path(&self) -> PathBuf {
+            format!("/proc/{}/ns/net", self.pid()).into()
+        }
+    }
+
+    impl Drop for Namespace {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    #[test]
+    fn the_other_end_of_a_veth_is_found_in_any_namespace() {
+        let Some(veth) = VethPair::new('p') else {
+            return;
+        };
+        let peer = |netns: Option<&Path>, tags_beside| {
+            Some(VethPeer {
+                ifname: veth.far.clone(),
+                netns: netns.map(Path::to_owned),
+                tags_beside,
+            })
+        };
+        assert_eq!(veth_peer(&veth.near, None), peer(None, true));
+        let there = Namespace::new();
+        run("ip", &["link", "set", &veth.far, "netns", &there.pid()]);
+        let path = there.path();
+        assert_eq!(veth_peer(&veth.near, None), peer(Some(&path), true));
+        let far = [&*veth.far, "txvlan", "off", "tx-vlan-stag-hw-insert", "off"];
+        let enter = format!("--net={}", path.display());
+        run("nsenter", &[&[&*enter, "ethtool", "-K"], &far[..]].concat());
+        // One that it is not in does not mislead.
+        let near = Some(Path::new("/proc/self/ns/net"));
+        assert_eq!(veth_peer(&veth.near, near), peer(Some(&path), false));
+        drop(there);
+        assert_eq!(veth_peer("lo", None), None);
+        assert_eq!(veth_peer("nosuchif0", None), None);
+    }
+
+    fn run(program: &str, args: &[&str]) {
+        let status = Command::new(program).args(args).status().unwrap();
+        assert!(status.success(), "{program} {args:?}");
     }
 
     #[test]

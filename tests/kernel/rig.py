@@ -186,13 +186,14 @@ class Rig(BaseRig):
         packets, seconds = self.receiver.received
         return packets / seconds
 
-    # ---- frames ----
-
     # ---- hosts ----
 
     def host(self, number, queues=1, address=None):
-        """h1 behind v1, and so on; they leave checksums to their interfaces."""
-        host = Host(f"h{number}", wire=f"v{number}", address=address, queues=queues)
+        """h1 behind v1, and so on; they leave checksums to their interfaces, but not VLAN tags, of which
+        the module knows nothing."""
+        host = Host(
+            f"h{number}", wire=f"v{number}", address=address, queues=queues, tags_in_frames=True
+        )
         self.hosts.append(host)
         return host
 

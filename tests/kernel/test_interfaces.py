@@ -2,6 +2,7 @@
 """Host interfaces: veths with the generic adapter, host rings, network cards."""
 
 import os
+import re
 import time
 from pathlib import Path
 
@@ -36,6 +37,18 @@ def test_veth_ping(rig):
     same("queue counters of p1", rig.queue("p1", "rxq", "packets"), rig.counter("p1", "rx"))
     assert rig.counter("p1", "rx") >= 20
     rig.balanced()
+
+
+def test_a_veth_whose_peer_keeps_tags_is_at_fault(rig):
+    """The module does not see tags beside the frames: the command in the error puts them back."""
+    h1 = rig.host(1)
+    run("ethtool", "-K", h1.name, "txvlan", "on", netns=h1.name)
+    rig.bridge()
+    rig.switch.add_port("br0", "p1", "netmap:v1", check=False)
+    command = re.search('run "(.*)"', rig.switch.error("p1"))[1]
+    same("command", command.split()[:3], ["nsenter", "--net=/run/netns/h1", "ethtool"])
+    run(*command.split())
+    wait_until(lambda: not rig.switch.error("p1"), 30, "the error to go")
 
 
 def test_rings_are_one_port_s(rig):

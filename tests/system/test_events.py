@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from netmap_testlib.host import disable_offloads
 from netmap_testlib.process import CommandError, Failure, run, wait_until
 
 EVENTS = int(os.environ.get("EVENTS") or 60)
@@ -143,7 +144,7 @@ class World:
         number = ("index", str(index)) if index else ()
         peer = ("peer", "name", host.name, *many, "netns", host.name)
         ip("link", "add", port, *number, *many, "type", "veth", *peer)
-        run("ethtool", "-K", host.name, "tx", "off", "txvlan", "off", netns=host.name)
+        disable_offloads(host.name, host.name)
         ip("addr", "add", host.address, "dev", host.name, netns=host.name)
         self.host_up(port)
         self.up(port)

@@ -7,22 +7,29 @@
 #![forbid(unsafe_code)]
 
 use std::io;
+use std::os::fd::RawFd;
 
 use netlink_packet_core::{
     DecodeError, DefaultNla, Emitable, NLM_F_ACK, NLM_F_REQUEST, NLMSG_ERROR, NetlinkBuffer,
-    NlasIterator, parse_mac, parse_string, parse_u32,
+    NlasIterator, parse_i32, parse_mac, parse_string, parse_u32,
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 // From linux/rtnetlink.h and linux/if_link.h.
 const RTM_NEWLINK: u16 = 16;
 const RTM_GETLINK: u16 = 18;
+const RTM_GETNSID: u16 = 90;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
 const IFLA_STATS64: u16 = 23;
 const IFLA_CARRIER_CHANGES: u16 = 35;
+const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_ALT_IFNAME: u16 = 53;
+// From linux/net_namespace.h.
+const NETNSA_NSID: u16 = 1;
+const NETNSA_FD: u16 = 3;
 // From linux/netlink.h.
 const NLMSGERR_ATTR_MSG: u16 = 1;
 const NLM_F_CAPPED: u16 = 0x100;
@@ -32,6 +39,8 @@ const NLM_F_ACK_TLVS: u16 = 0x200;
 const HEADER: usize = 16;
 /// Bytes of a `struct ifinfomsg`.
 const INFO: usize = 16;
+/// Bytes of a `struct rtgenmsg`, with padding.
+const GENERAL: usize = 4;
 
 /// A link as the kernel describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -47,6 +56,10 @@ pub(super) struct LinkRecord {
     /// `None` when its addresses are not of that length.
     pub mac: Option<[u8; 6]>,
     pub carrier_changes: Option<u64>,
+    /// Number of the other end, if it has one (`IFLA_LINK`).
+    pub peer: Option<u32>,
+    /// What our network namespace calls that of the other end; `None` when they are in one.
+    pub peer_nsid: Option<i32>,
     /// `struct rtnl_link_stats64`, as far as the kernel has it.
     pub stats: Vec<u64>,
 }
@@ -104,6 +117,18 @@ impl Rtnl {
         self.link(&info, &[])
     }
 
+    /// What our network namespace calls the one that is open as `fd`; -1 when it has no number for it.
+    pub(super) fn nsid(&mut self, fd: RawFd) -> io::Result<i32> {
+        let which = DefaultNla::new(NETNSA_FD, fd.to_ne_bytes().to_vec());
+        let reply = self.ask(RTM_GETNSID, 0, &[0; GENERAL], &[which])?;
+        let attributes = reply.as_deref().and_then(|reply| reply.get(GENERAL..));
+        NlasIterator::new(attributes.unwrap_or_default())
+            .flatten()
+            .find(|nla| nla.kind() == NETNSA_NSID)
+            .and_then(|nla| parse_i32(nla.value()).ok())
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::EPROTO))
+    }
+
     fn link(&mut self, info: &[u8; INFO], attributes: &[DefaultNla]) -> io::Result<LinkRecord> {
         self.ask(RTM_GETLINK, 0, info, attributes)?
             .and_then(|payload| LinkRecord::decode(&payload).ok())
@@ -140,19 +165,19 @@ impl Rtnl {
         &mut self,
         message_type: u16,
         flags: u16,
-        info: &[u8; INFO],
+        info: &[u8],
         attributes: &[DefaultNla],
     ) -> io::Result<Option<Vec<u8>>> {
         self.sequence = self.sequence.wrapping_add(1);
-        let len = HEADER + INFO + attributes.buffer_len();
+        let len = HEADER + info.len() + attributes.buffer_len();
         let mut request = vec![0; len];
         let mut message = NetlinkBuffer::new(&mut request);
         message.set_length(len as u32);
         message.set_message_type(message_type);
         message.set_flags(NLM_F_REQUEST | flags);
         message.set_sequence_number(self.sequence);
-        message.payload_mut()[..INFO].copy_from_slice(info);
-        attributes.emit(&mut message.payload_mut()[INFO..]);
+        message.payload_mut()[..info.len()].copy_from_slice(info);
+        attributes.emit(&mut message.payload_mut()[info.len()..]);
         self.socket.send(&request, 0)?;
         loop {
             let (datagram, _) = self.socket.recv_from_full()?;
@@ -258,6 +283,8 @@ impl LinkRecord {
                 IFLA_IFNAME => link.name = parse_string(value)?,
                 IFLA_MTU => link.mtu = parse_u32(value)?,
                 IFLA_ADDRESS => link.mac = parse_mac(value).ok(),
+                IFLA_LINK => link.peer = Some(parse_u32(value)?),
+                IFLA_LINK_NETNSID => link.peer_nsid = Some(parse_i32(value)?),
                 IFLA_CARRIER_CHANGES => {
                     link.carrier_changes = Some(parse_u32(value)?.into());
                 }
