@@ -194,16 +194,21 @@ pub struct VethPeer {
     pub ifname: String,
     /// Its network namespace, a file; `None` when that is ours.
     pub netns: Option<PathBuf>,
-    /// Whether it leaves VLAN tags beside the frames that it sends (`ethtool -k`: tx-vlan-offload,
-    /// tx-vlan-stag-hw-insert).
-    pub tags_beside: bool,
+    /// Kinds of VLAN tags that it leaves beside the frames that it sends, as in [`RxVlan`] (`ethtool -k`:
+    /// tx-vlan-offload, tx-vlan-stag-hw-insert).
+    pub tags_beside: u8,
 }
 
 /// The other end of the veth `ifname`. `near` is a network namespace that it is looked for in first.
+/// `change` leaves these kinds of VLAN tags beside its frames, or not; what came of it is in the answer.
 /// `None` when there is none, or when it is where it cannot be seen: the process needs `CAP_SYS_ADMIN` to
 /// look into another network namespace, and a file for it.
-pub fn veth_peer(ifname: &str, near: Option<&Path>) -> Option<VethPeer> {
-    os::veth_peer(ifname, near)
+pub fn veth_peer(
+    ifname: &str,
+    near: Option<&Path>,
+    change: Option<(u8, bool)>,
+) -> Option<VethPeer> {
+    os::veth_peer(ifname, near, change)
 }
 
 /// What an interface does with VLAN tags of received frames: it may keep them beside the frame. A bit

@@ -6,8 +6,8 @@
 //! a port is open, and turned on again when it is closed. For the case that the process dies meanwhile,
 //! it is written down in a file, from which the next process does it.
 //!
-//! A veth has tags where its other end leaves them. That is somebody else's, so it is looked at, and the
-//! user is told what to do.
+//! A veth has tags where its other end leaves them, so there the offload is turned off likewise, if the
+//! process may. What a crash leaves off costs nothing there, and is not written down.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::error::Result;
-use crate::netif::{self, HostInterface, RxVlan};
+use crate::netif::{self, HostInterface, RxVlan, VethPeer};
 
 /// Name of the file, in the directory that Open vSwitch has for such.
 const FILE: &str = "netmap-rx-vlan";
@@ -26,7 +26,7 @@ const FILE: &str = "netmap-rx-vlan";
 /// What tells network namespaces apart.
 const NAMESPACE: &str = "/proc/self/ns/net";
 
-/// Between two looks at the other end of a veth, of which no news come from another network namespace.
+/// Between two looks at the other end of a veth, of which no news comes from another network namespace.
 const PEER_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Where the tags of received frames are.
@@ -43,7 +43,9 @@ pub enum VlanTags {
 /// The tags of a port's frames, as long as the port is open.
 pub struct VlanGuard {
     offload: Option<Arc<Offload>>,
-    far_end: Option<FarEnd>,
+    far_end: Option<Arc<FarEnd>>,
+    /// When it looked there last.
+    looked: Instant,
     fault: Option<String>,
 }
 
@@ -53,6 +55,7 @@ impl VlanGuard {
         let mut guard = VlanGuard {
             offload: None,
             far_end: None,
+            looked: Instant::now(),
             fault: None,
         };
         if tags == VlanTags::Kept {
@@ -61,7 +64,7 @@ impl VlanGuard {
         let name = &host.name;
         // Its own offload changes nothing.
         if host.driver == "veth" {
-            let mut far_end = FarEnd::new(name);
+            let far_end = FarEnd::of(host);
             guard.fault = far_end.look();
             guard.far_end = Some(far_end);
             return guard;
@@ -91,8 +94,9 @@ impl VlanGuard {
         if let Some(offload) = &self.offload {
             offload.keep_off();
         }
-        match &mut self.far_end {
-            Some(far_end) if far_end.looked.elapsed() >= PEER_INTERVAL => {
+        match &self.far_end {
+            Some(far_end) if self.looked.elapsed() >= PEER_INTERVAL => {
+                self.looked = Instant::now();
                 let fault = far_end.look();
                 let before = std::mem::replace(&mut self.fault, fault);
                 before != self.fault
@@ -125,51 +129,93 @@ fn lost(ifname: &str, why: &str) -> String {
     format!("frames with VLAN tags lose them on interface {ifname:?}: {why}")
 }
 
-/// The other end of a veth whose tags nobody puts back into the frames.
+/// The other end of a veth whose tags nobody puts back into the frames: it does not take them out as long
+/// as this lives.
 struct FarEnd {
+    ifindex: u32,
     ifname: String,
-    looked: Instant,
-    /// Where it was seen last.
-    netns: Option<PathBuf>,
+    state: Mutex<FarState>,
 }
 
+#[derive(Default)]
+struct FarState {
+    /// Where it was seen last.
+    netns: Option<PathBuf>,
+    /// Kinds of tags that were turned off there.
+    kinds: u8,
+}
+
+/// Those of this process: ports on different queues of a veth share one.
+static FAR_ENDS: Mutex<Vec<Weak<FarEnd>>> = Mutex::new(Vec::new());
+
 impl FarEnd {
-    fn new(ifname: &str) -> FarEnd {
-        FarEnd {
-            ifname: ifname.to_owned(),
-            looked: Instant::now(),
-            netns: None,
-        }
+    fn of(host: &HostInterface) -> Arc<FarEnd> {
+        let mut far_ends = FAR_ENDS.lock();
+        shared(&mut far_ends, |far_end| far_end.ifindex == host.ifindex).unwrap_or_else(|| {
+            let far_end = Arc::new(FarEnd {
+                ifindex: host.ifindex,
+                ifname: host.name.clone(),
+                state: Mutex::default(),
+            });
+            far_ends.push(Arc::downgrade(&far_end));
+            far_end
+        })
     }
 
-    /// What is wrong with it.
-    fn look(&mut self) -> Option<String> {
-        let peer = netif::veth_peer(&self.ifname, self.netns.as_deref());
-        self.looked = Instant::now();
-        self.netns = peer.as_ref().and_then(|peer| peer.netns.clone());
-        let command =
-            |peer: &str| format!("ethtool -K {peer} txvlan off tx-vlan-stag-hw-insert off");
-        let why = match peer {
-            Some(peer) if !peer.tags_beside => return None,
-            Some(peer) => {
-                let enter = peer
-                    .netns
-                    .map(|path| format!("nsenter --net={} ", path.display()));
-                format!(
-                    "its peer keeps them beside the frames, and here they cannot be put back (engine \
-                     \"xdp\" in native mode can, from Linux 6.8 on): run \"{}{}\"",
-                    enter.unwrap_or_default(),
-                    command(&peer.ifname)
-                )
-            }
-            None => format!(
-                "its peer may keep them beside the frames, and is where ovs-vswitchd cannot look: run \
-                 \"{}\" there",
-                command("PEER")
-            ),
-        };
-        Some(lost(&self.ifname, &why))
+    fn peer(&self, state: &mut FarState, change: Option<(u8, bool)>) -> Option<VethPeer> {
+        let peer = netif::veth_peer(&self.ifname, state.netns.as_deref(), change)?;
+        state.netns.clone_from(&peer.netns);
+        Some(peer)
     }
+
+    /// Turns its offload off, if it is on. Returns what is wrong with it.
+    fn look(&self) -> Option<String> {
+        let state = &mut *self.state.lock();
+        let Some(peer) = self.peer(state, None) else {
+            let why = "its peer may keep them beside the frames, and is where ovs-vswitchd cannot look: \
+                       there, run \"ethtool -K PEER txvlan off tx-vlan-stag-hw-insert off\"";
+            return Some(lost(&self.ifname, why));
+        };
+        let kinds = peer.tags_beside;
+        if kinds == 0 {
+            return None;
+        }
+        let now = self.peer(state, Some((kinds, false)))?;
+        if now.tags_beside != 0 {
+            let why = format!("its peer {:?} does not let txvlan be off", peer.ifname);
+            return Some(lost(&self.ifname, &why));
+        }
+        state.kinds |= kinds;
+        let (ifname, peer) = (&self.ifname, peer.ifname);
+        log::info!(
+            "{ifname}: tx-vlan-offload of its peer {peer} is off as long as it is a port, so that VLAN tags \
+             stay in their frames"
+        );
+        None
+    }
+}
+
+impl Drop for FarEnd {
+    fn drop(&mut self) {
+        let state = &mut *self.state.lock();
+        if state.kinds == 0 {
+            return;
+        }
+        let change = Some((state.kinds, true));
+        if let Some(peer) = self.peer(state, change) {
+            let ifname = &self.ifname;
+            let peer = peer.ifname;
+            log::info!(
+                "{ifname}: tx-vlan-offload of its peer {peer} is on again: its port is closed"
+            );
+        }
+    }
+}
+
+/// The one of `all` that is looked for. Those that nobody has any more are left out.
+fn shared<T>(all: &mut Vec<Weak<T>>, is_it: impl Fn(&T) -> bool) -> Option<Arc<T>> {
+    all.retain(|one| one.strong_count() > 0);
+    all.iter().filter_map(Weak::upgrade).find(|one| is_it(one))
 }
 
 /// An offload that is off as long as this lives.
@@ -184,12 +230,8 @@ impl Offload {
     /// Turns it off, if it is on or was before another port turned it off.
     fn turn_off(host: &HostInterface, state: RxVlan) -> Result<Option<Arc<Offload>>> {
         let mut offloads = OFFLOADS.lock();
-        offloads.retain(|offload| offload.strong_count() > 0);
-        let ours = offloads.iter().filter_map(Weak::upgrade);
-        if let Some(offload) = ours
-            .into_iter()
-            .find(|offload| offload.entry.ifindex == host.ifindex)
-        {
+        let is_its = |offload: &Offload| offload.entry.ifindex == host.ifindex;
+        if let Some(offload) = shared(&mut offloads, is_its) {
             offload.keep_off();
             return Ok(Some(offload));
         }
@@ -414,36 +456,29 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn a_veth_is_at_fault_as_long_as_its_peer_keeps_tags() {
+    fn the_peer_of_a_veth_leaves_tags_in_frames_while_a_port_is_open() {
         let Some(card) = Card::new() else { return };
         let veth = HostInterface::read(&card.0).unwrap();
-        let peer = netif::veth_peer(&veth.name, None).unwrap().ifname;
-        let mut guard = VlanGuard::new(&veth, VlanTags::FromDriver, None);
-        let command = format!("\"ethtool -K {peer} txvlan off tx-vlan-stag-hw-insert off\"");
-        let fault = guard.fault().unwrap();
-        assert!(fault.contains(&command), "{fault}");
+        let beside = |change| netif::veth_peer(&card.0, None, change).unwrap().tags_beside;
+        assert_eq!(beside(None), 3);
+        assert_eq!(beside(Some((2, false))), 1);
+        let open = |tags| VlanGuard::new(&veth, tags, None);
+        let mut guard = open(VlanTags::FromDriver);
+        assert!(guard.fault().is_none() && beside(None) == 0);
 
-        let words = command.trim_matches('"').split(' ').skip(1);
-        assert!(
-            Command::new("ethtool")
-                .args(words)
-                .status()
-                .unwrap()
-                .success()
-        );
-        // It is not looked at all the time.
-        assert!(!guard.refresh() && guard.fault().is_some());
-        let look_again = |guard: &mut VlanGuard| {
-            guard.far_end.as_mut().unwrap().looked -= PEER_INTERVAL;
-            guard.refresh()
-        };
-        assert!(look_again(&mut guard) && guard.fault().is_none());
-        assert!(!look_again(&mut guard));
-        assert!(
-            VlanGuard::new(&veth, VlanTags::Kept, None)
-                .fault()
-                .is_none()
-        );
+        // Somebody turns it on. It is not looked at all the time.
+        assert_eq!(beside(Some((1, true))), 1);
+        assert!(!guard.refresh() && beside(None) == 1);
+        guard.looked -= PEER_INTERVAL;
+        assert!(!guard.refresh() && beside(None) == 0);
+        // What was off stays off, and all of it until the last port is closed.
+        let other = open(VlanTags::FromStack);
+        drop(guard);
+        assert_eq!(beside(None), 0);
+        drop(other);
+        assert_eq!(beside(None), 1);
+        drop(open(VlanTags::Kept));
+        assert_eq!(beside(None), 1);
     }
 
     #[test]

@@ -115,7 +115,11 @@ impl LinkEvents {
     }
 }
 
-pub(super) fn veth_peer(_ifname: &str, _near: Option<&Path>) -> Option<VethPeer> {
+pub(super) fn veth_peer(
+    _ifname: &str,
+    _near: Option<&Path>,
+    _change: Option<(u8, bool)>,
+) -> Option<VethPeer> {
     None
 }
 

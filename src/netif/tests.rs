@@ -140,27 +140,27 @@ mod linux {
         let Some(veth) = VethPair::new('p') else {
             return;
         };
-        let peer = |netns: Option<&Path>, tags_beside| {
+        let peer = |netns: Option<&Path>, tags_beside: u8| {
             Some(VethPeer {
                 ifname: veth.far.clone(),
                 netns: netns.map(Path::to_owned),
                 tags_beside,
             })
         };
-        assert_eq!(veth_peer(&veth.near, None), peer(None, true));
+        assert_eq!(veth_peer(&veth.near, None, None), peer(None, 3));
         let there = Namespace::new();
         run("ip", &["link", "set", &veth.far, "netns", &there.pid()]);
         let path = there.path();
-        assert_eq!(veth_peer(&veth.near, None), peer(Some(&path), true));
-        let far = [&*veth.far, "txvlan", "off", "tx-vlan-stag-hw-insert", "off"];
-        let enter = format!("--net={}", path.display());
-        run("nsenter", &[&[&*enter, "ethtool", "-K"], &far[..]].concat());
+        assert_eq!(veth_peer(&veth.near, None, None), peer(Some(&path), 3));
+        let change = Some((2, false));
+        assert_eq!(veth_peer(&veth.near, None, change), peer(Some(&path), 1));
         // One that it is not in does not mislead.
         let near = Some(Path::new("/proc/self/ns/net"));
-        assert_eq!(veth_peer(&veth.near, near), peer(Some(&path), false));
-        drop(there);
-        assert_eq!(veth_peer("lo", None), None);
-        assert_eq!(veth_peer("nosuchif0", None), None);
+        assert_eq!(veth_peer(&veth.near, near, None), peer(Some(&path), 1));
+        let all = Some((3, true));
+        assert_eq!(veth_peer(&veth.near, None, all), peer(Some(&path), 3));
+        assert_eq!(veth_peer("lo", None, None), None);
+        assert_eq!(veth_peer("nosuchif0", None, None), None);
     }
 
     fn run(program: &str, args: &[&str]) {

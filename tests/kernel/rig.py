@@ -189,11 +189,8 @@ class Rig(BaseRig):
     # ---- hosts ----
 
     def host(self, number, queues=1, address=None):
-        """h1 behind v1, and so on; they leave checksums to their interfaces, but not VLAN tags, of which
-        the module knows nothing."""
-        host = Host(
-            f"h{number}", wire=f"v{number}", address=address, queues=queues, tags_in_frames=True
-        )
+        """h1 behind v1, and so on; they leave checksums and VLAN tags to their interfaces."""
+        host = Host(f"h{number}", wire=f"v{number}", address=address, queues=queues)
         self.hosts.append(host)
         return host
 

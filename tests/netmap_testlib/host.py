@@ -28,15 +28,10 @@ def disable_ipv6(netns=None):
     )
 
 
-def keep_tags_in_frames(ifname, netns=None):
-    """What leaves by the interface has its VLAN tags in it, not beside it."""
-    run("ethtool", "-K", ifname, "txvlan", "off", "tx-vlan-stag-hw-insert", "off", netns=netns)
-
-
 def disable_offloads(ifname, netns=None):
     """What leaves by the interface is complete: checksums, segments and VLAN tags."""
-    run("ethtool", "-K", ifname, "tx", "off", netns=netns)
-    keep_tags_in_frames(ifname, netns)
+    off = [word for name in ("tx", "txvlan", "tx-vlan-stag-hw-insert") for word in (name, "off")]
+    run("ethtool", "-K", ifname, *off, netns=netns)
 
 
 @contextlib.contextmanager
@@ -57,7 +52,7 @@ class Host:
     the one called `wire_netns`.
 
     `address` is "10.0.0.1/24"; `queues` the queues of both ends.  `offloads`: whether it leaves
-    checksums and VLAN tags to its interface, as hosts do; `tags_in_frames`: if so, not the tags.
+    checksums and VLAN tags to its interface, as hosts do.
     """
 
     def __init__(
@@ -71,7 +66,6 @@ class Host:
         queues=1,
         mtu=None,
         offloads=True,
-        tags_in_frames=False,
     ):
         self.name = name
         self.wire = wire
@@ -80,7 +74,6 @@ class Host:
         self.queues = queues
         self.mtu = mtu
         self.offloads = offloads
-        self.tags_in_frames = tags_in_frames
         namespaces.create(name)
         disable_ipv6(name)
         with self.entered():
@@ -104,8 +97,6 @@ class Host:
         )
         if not self.offloads:
             disable_offloads(self.name, self.name)
-        elif self.tags_in_frames:
-            keep_tags_in_frames(self.name, self.name)
         for attributes in (
             {"address": self.mac} if self.mac else {},
             {"mtu": self.mtu} if self.mtu else {},

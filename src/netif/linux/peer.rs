@@ -24,14 +24,18 @@ use super::{Query, rtnl};
 const NETNS_DIRS: [&str; 2] = ["/run/netns", "/run/docker/netns"];
 
 /// Features that leave VLAN tags to the interface, as in `ethtool -k`, so that a veth has them beside
-/// its frames.
+/// its frames. Each is the bit of [`super::RxVlan`] for its kind of tag.
 const TX_VLAN: [&str; 2] = ["tx-vlan-hw-insert", "tx-vlan-stag-hw-insert"];
 
-pub(in super::super) fn veth_peer(ifname: &str, near: Option<&Path>) -> Option<VethPeer> {
+pub(in super::super) fn veth_peer(
+    ifname: &str,
+    near: Option<&Path>,
+    change: Option<(u8, bool)>,
+) -> Option<VethPeer> {
     let link = rtnl().ok()?.get(ifname).ok()?;
     let ifindex = link.peer?;
     let Some(nsid) = link.peer_nsid else {
-        return look(rtnl().ok()?, ifindex, None);
+        return look(rtnl().ok()?, ifindex, None, change);
     };
     let mut paths = near.map(Path::to_owned).into_iter().chain(namespaces());
     let (path, file) = paths.find_map(|path| {
@@ -42,22 +46,40 @@ pub(in super::super) fn veth_peer(ifname: &str, near: Option<&Path>) -> Option<V
     let entered = thread::spawn(move || {
         enter(&file).ok()?;
         let there = Mutex::new(Rtnl::new().ok()?);
-        look(MutexGuard::map(there.lock(), |r| r), ifindex, Some(path))
+        look(
+            MutexGuard::map(there.lock(), |r| r),
+            ifindex,
+            Some(path),
+            change,
+        )
     });
     entered.join().ok()?
 }
 
-/// Asks for the interface number `ifindex`, in the namespace of that socket.
+/// Asks for the interface number `ifindex`, in the namespace of that socket, after a change of it.
 fn look(
     mut rtnl: MappedMutexGuard<'_, Rtnl>,
     ifindex: u32,
     netns: Option<PathBuf>,
+    change: Option<(u8, bool)>,
 ) -> Option<VethPeer> {
     let name = rtnl.get_by_index(ifindex).ok()?.name;
     let query = Query::of(rtnl, &name);
-    let beside = |feature| query.feature(feature).is_some_and(|now| now.active);
+    let mut beside = 0;
+    for (i, name) in TX_VLAN.iter().enumerate() {
+        let bit = 1 << i;
+        if let Some((kinds, on)) = change
+            && kinds & bit != 0
+            && let Some(feature) = query.feature(name)
+        {
+            query.set_feature(feature, on);
+        }
+        if query.feature(name).is_some_and(|now| now.active) {
+            beside |= bit;
+        }
+    }
     Some(VethPeer {
-        tags_beside: TX_VLAN.into_iter().any(beside),
+        tags_beside: beside,
         ifname: name.clone(),
         netns,
     })
