@@ -3,6 +3,7 @@
 
 import contextlib
 import json
+import os
 import re
 import socket
 from collections import namedtuple
@@ -32,6 +33,11 @@ def disable_offloads(ifname, netns=None):
     """What leaves by the interface is complete: checksums, segments and VLAN tags."""
     off = [word for name in ("tx", "txvlan", "tx-vlan-stag-hw-insert") for word in (name, "off")]
     run("ethtool", "-K", ifname, *off, netns=netns)
+
+
+def linux():
+    """The kernel's version, as (6, 1)."""
+    return tuple(map(int, os.uname().release.split(".")[:2]))
 
 
 @contextlib.contextmanager
@@ -202,7 +208,7 @@ class Host:
     def iperf_server(self, address):
         """A server for one run of iperf()."""
         server = self.spawn("iperf3", "-s", "-1", "-B", address)
-        wait_until(lambda: ":5201 " in self.run("ss", "-Hltn"), 10, "iperf3 to listen")
+        wait_until(lambda: ":5201 " in self.run("ss", "-Hltn"), 60, "iperf3 to listen")
         return server
 
     def iperf(self, address, *options, seconds=60):

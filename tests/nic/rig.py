@@ -2,11 +2,11 @@
 """What the tests here are made of: a switch with cards, and hosts behind them."""
 
 import contextlib
-import os
 from pathlib import Path
 
 from netmap_testlib import Failure, run, wait_until
 from netmap_testlib.cards import driver_of
+from netmap_testlib.host import linux
 from netmap_testlib.rig import Rig as BaseRig
 from netmap_testlib.rig import same
 from netmap_testlib.stream import SHORTEST, Receiver, Sender, exchange, send
@@ -20,9 +20,8 @@ PROBE = 99
 def expected_way(wire):
     """(mode, zero-copy) that a port has with this kernel and default settings."""
     driver = driver_of(wire)
-    linux = tuple(map(int, os.uname().release.split(".")[:2]))
     since = ZERO_COPY_SINCE.get(driver)
-    zero_copy = since is not None and linux >= since
+    zero_copy = since is not None and linux() >= since
     return "generic" if driver == "e1000" else "native", "yes" if zero_copy else "no"
 
 
