@@ -8,6 +8,7 @@
 #   KERNEL=PATH|SUITE   a vmlinuz, or the suite of Debian whose kernel is fetched; default: forky
 #   QEMU=PATH           a qemu-system-x86_64; default: the system's, or backports' if that is older than 8
 #   TESTS=REGEX         only the tests whose names match
+#   MINUTES=N           how long everything happens at the same time in the last of them; default: 3
 #
 # LIMIT= is how many seconds all that happens in the VM may take.
 #
@@ -15,24 +16,9 @@
 # cannot run.
 . "$(dirname "$0")/lib.sh"
 
-KERNEL=${KERNEL:-forky}
-QEMU=${QEMU:-}
-TESTS=${TESTS:-}
-RESULTS=$BUILD/run/check-nic
+export KERNEL=${KERNEL:-forky} QEMU=${QEMU:-} RESULTS=$BUILD/run/check-nic
 # Without this one it has no igb.
 QEMU_NEEDED=8
-
-# Called by check_nic.py, in the VM.
-if [ "${1:-}" = --suite ]; then
-    ip link set lo up
-    use_python
-    export RESULTS
-    status=0
-    "$PYTHON" -m pytest -q --no-header --no-summary -p no:cacheprovider -p netmap_testlib.results "$ROOT/tests/nic" ||
-        status=$?
-    # 1: tests failed; 5: there is none of that name.
-    case $status in 0 | 1 | 5) exit 0 ;; *) exit "$status" ;; esac
-fi
 
 cannot() {
     echo "skipped: check-nic: $*" >&2
@@ -71,5 +57,4 @@ esac
 "$ROOT/scripts/build-lib.sh"
 "$ROOT/scripts/build-ovs.sh"
 use_python
-export RESULTS KERNEL QEMU TESTS
 exec "$PYTHON" "$ROOT/scripts/check_nic.py"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""check_kernel.py: runs "check-kernel.sh --suite" in a VM, or here, and says what came out.  What is
-in the environment is told in check-kernel.sh, which has built all that this needs."""
+"""check_kernel.py: runs tests/kernel in a VM, or here, and says what came out.  What is in the
+environment is told in check-kernel.sh, which has built all that this needs."""
 
 import os
 import shlex
@@ -8,14 +8,20 @@ import sys
 from pathlib import Path
 
 from netmap_testlib import say
+from netmap_testlib.switch import ROOT
 from netmap_testlib.vm import Vm
-from netmap_testlib.vm_suite import RESULTS, guest, run_suite, setting, suite
+from netmap_testlib.vm_suite import RESULTS, guest, run_suite, script, setting, suite
 
 NAME = "check-kernel"
 # What the suite reads.
 HANDED_DOWN = ("KERNEL_TEST", "NETMAP_KO", "PKT_GEN", "TRAFFIC", "TRAFFIC_LIMIT")
 # Two cards of a kind on one wire.
 CARDS = [(0, "e1000", 1)] * 2 + [(1, "virtio-net-pci", 1)] * 2
+
+
+def commands():
+    traffic = [sys.executable, ROOT / "tests/kernel/traffic.py"]
+    return [suite("kernel"), *([traffic] if setting("TRAFFIC") else [])]
 
 
 def drivers():
@@ -42,13 +48,12 @@ def run_in_vm():
     for driver in drivers():
         before += [f"rmmod {driver.stem}", insert(driver)]
     modules = ("tun", "veth", "virtio_net", "e1000")
-    vm.run(guest(NAME, modules, HANDED_DOWN, before), NAME, limit)
+    vm.run(guest(commands(), modules, HANDED_DOWN, before), NAME, limit)
 
 
 def run_here():
     say("the suite, on this machine's own module")
-    status = os.waitstatus_to_exitcode(os.system(shlex.join(suite(NAME))))
-    (RESULTS / "status").write_text(f"{status}\n")
+    os.system(script(*commands()))
 
 
 sys.exit(run_suite(NAME, run_here if setting("NATIVE") else run_in_vm))

@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 
 from .cards import card_mac
-from .process import Failure, run, say
-from .steps import LOGS, long_step, must
+from .process import CommandError, Failure, run, say
+from .steps import LOGS, must
 from .switch import BUILD
 
 VENV = BUILD / "virtme"
@@ -98,19 +98,14 @@ class Vm:
     def find_kvm(self):
         """Where this machine is a VM itself, there may be a /dev/kvm that boots nothing."""
         if os.access("/dev/kvm", os.W_OK):
-            command = ["timeout", 40, *self.command("true")]
-            if (
-                long_step(
-                    "kvm",
-                    "a VM with KVM, to see whether it boots",
-                    *command,
-                    env=self.environment(),
-                )
-                == 0
-            ):
+            try:
+                run(*self.limited(40, "true"), env=self.environment(), errors="replace")
                 return
+            except CommandError as error:
+                LOGS.mkdir(parents=True, exist_ok=True)
+                (LOGS / "kvm.log").write_text(f"{error}\n")
         self.emulated = True
-        say("no KVM: the VM is emulated, which is slow")
+        say("no KVM that works here: the VM is emulated, which is slow")
 
     def environment(self):
         environment = {**os.environ, "PATH": f"{VENV}/bin:{os.environ['PATH']}"}
@@ -150,24 +145,21 @@ class Vm:
             )
         ]
 
+    def limited(self, seconds, *program):
+        """The command, which ends with this program, or when that many seconds are over."""
+        limits = ["setpriv", "--pdeathsig", "TERM", "timeout", str(seconds)]
+        return [*limits, *self.command(*program)]
+
     def run(self, script, log, seconds):
         """Runs a shell script, a text, with its output here and in build/log/LOG.log."""
         path = self.results / "guest.sh"
         path.write_text(script)
         LOGS.mkdir(parents=True, exist_ok=True)
         # Its console goes through a pipe: a terminal would be left in raw mode.
-        command = [
-            "setpriv",
-            "--pdeathsig",
-            "TERM",
-            "timeout",
-            str(seconds),
-            *self.command("bash", path),
-        ]
         with (
             (LOGS / f"{log}.log").open("wb") as file,
             subprocess.Popen(
-                command,
+                self.limited(seconds, "bash", path),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A suite that a shell script has built all things for, and that runs in a VM by "SCRIPT --suite":
-what the script's Python part does."""
+"""A suite of tests that a shell script has built all things for, and that runs in a VM: what the
+script's Python part does."""
 
 import os
 import shlex
@@ -13,8 +13,9 @@ from .steps import LOGS
 from .switch import ROOT
 
 RESULTS = Path(os.environ.get("RESULTS", "."))
-# What every suite reads.
-COMMON = ("BUILD", "PATH", "OVS", "OVS_DIR", "TESTS")
+# What every suite reads, and what scripts/lib.sh sets for all Python.
+COMMON = ["BUILD", "LC_ALL", "OVS_TREE", "PATH", "RESULTS", "TESTS"]
+COMMON += ["PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"]
 
 
 def setting(name):
@@ -22,23 +23,30 @@ def setting(name):
 
 
 def suite(name):
-    """The command that is the suite `name`, which is in its file's name."""
-    return [str(ROOT / f"scripts/{name}.sh"), "--suite"]
+    """The command that is the suite in tests/NAME.  Its status is 0 if it came to its end."""
+    options = "-q --no-header --no-summary -p no:cacheprovider -p netmap_testlib.results"
+    return [sys.executable, "-m", "pytest", *options.split(), str(ROOT / "tests" / name)]
 
 
-def guest(name, modules, handed_down=(), before=()):
-    """What the VM runs as root: `modules` loaded, the lines `before`, and the suite."""
+def script(*commands):
+    """A shell script of commands that go on until one fails; its last status is in RESULTS/status."""
+    joined = " && ".join(shlex.join(map(str, command)) for command in commands)
+    return f"{joined}; echo $? >{shlex.quote(str(RESULTS))}/status\n"
+
+
+def guest(commands, modules, handed_down=(), before=()):
+    """What the VM runs as root: `modules` loaded, the lines `before`, and the commands."""
     exports = [f"export {key}={shlex.quote(setting(key))}" for key in (*COMMON, *handed_down)]
     lines = [
         *exports,
         "export IN_VM=1",
         "dmesg -n 1",
+        "ip link set lo up",
         f"for module in {shlex.join(modules)}; do modprobe $module; done",
         *before,
-        shlex.join(suite(name)),
-        f"echo $? >{shlex.quote(str(RESULTS))}/status",
+        script(*commands),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def report(name):
