@@ -18,6 +18,8 @@ from .process import Failure
 FRAME = bytes.fromhex("ffffffffffff 020000000002 88b5") + bytes(46)
 TAGGED = FRAME[:12] + bytes.fromhex("8100 0064") + FRAME[12:]
 
+# Beyond net.core.rmem_max, which holds too few frames for a receiver that has to wait for a CPU.
+SO_RCVBUFFORCE = 33
 SOL_PACKET = 263
 PACKET_AUXDATA = 8
 PACKET_OUTGOING = 4
@@ -33,7 +35,7 @@ class PacketSocket:
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
         self.socket.bind((name, ETH_P_ALL))
         self.socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 23)
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 23)
         self.socket.settimeout(0.05)
         # How many of the frames that came have a checksum which the kernel knows to be partial.
         self.partial = 0
