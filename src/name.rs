@@ -204,6 +204,14 @@ impl PortName {
         }
     }
 
+    /// The pipe that the port is one end of, by what it hangs on and its name there.
+    pub fn pipe(&self) -> Option<(&str, &str)> {
+        match &self.kind {
+            PortKind::Pipe { base, id, .. } => Some((base, id)),
+            _ => None,
+        }
+    }
+
     /// Whether this port and `other` would take the same rings: two threads would be on one ring, and
     /// frames go to either. `same` tells whether two names are those of one interface.
     pub fn overlaps(&self, other: &PortName, same: impl Fn(&str, &str) -> bool) -> bool {

@@ -388,6 +388,11 @@ impl PortState {
         &self.tx
     }
 
+    /// As [`PortName::pipe`].
+    pub(crate) fn pipe(&self) -> Option<(&str, &str)> {
+        self.name.pipe()
+    }
+
     /// Slots of all its rings.
     pub(crate) fn slots(&self) -> u32 {
         let rx = self.rx.iter().flat_map(|q| &q.slots);

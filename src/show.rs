@@ -136,17 +136,19 @@ impl RegionReport {
                 region.in_rings() as usize,
             ),
             // The kernel has the rest of the region. Each slot of this process's rings should have a
-            // buffer that no other slot has, nor a packet.
+            // buffer that no other slot has, nor a packet; but both ends of a pipe have theirs together.
             None => {
-                let mut found = HashSet::new();
+                let (mut found, mut pipes, mut slots) = (HashSet::new(), HashSet::new(), 0);
                 for port in ports.iter().filter(of_pool) {
                     port.walk_rings(&mut |idx, owner| {
                         if region.is_held_by(idx, owner) {
                             found.insert(idx);
                         }
                     });
+                    if port.pipe().is_none_or(|pipe| pipes.insert(pipe)) {
+                        slots += port.slots();
+                    }
                 }
-                let slots: u32 = ports.iter().filter(of_pool).map(|port| port.slots()).sum();
                 (census.total + slots as usize, census.free, found.len())
             }
         };

@@ -290,6 +290,18 @@ fn ports_of_the_same_rings_overlap() {
     }
 }
 
+#[test]
+fn both_ends_of_a_pipe_name_it() {
+    let pipe = |text: &str| {
+        let name = PortName::parse(text).unwrap();
+        name.pipe().map(|(base, id)| format!("{base} {id}"))
+    };
+    assert_eq!(pipe("x{1"), pipe("netmap:x}1@9"));
+    assert_ne!(pipe("x{1"), pipe("x{2"));
+    assert_ne!(pipe("vale0:1{a"), pipe("vale0:2}a"));
+    assert_eq!(pipe("eth0"), None);
+}
+
 /// Names as they can be written, canonical or not.
 fn any_name() -> impl Strategy<Value = String> {
     let ifname = "[a-z][a-z0-9._-]{0,10}";
