@@ -217,6 +217,7 @@ impl Port {
             rings,
             extra,
             others_write,
+            vlan,
             port: engine,
         } = opened;
         let copies = others_write && !wanted.trusted_peer;
@@ -237,7 +238,6 @@ impl Port {
         let host = engine.host_interface().map(HostInterface::read);
         let host = host.and_then(Result::ok);
         let complete_checksums = wanted.rx_csum.applies(host.as_ref());
-        let vlan = host.map(|host| VlanGuard::new(&host, engine.vlan_tags(), wanted.run_dir));
         if let Some(fault) = vlan.as_ref().and_then(VlanGuard::fault) {
             log::warn!("{}: {fault}", wanted.ovs_name);
         }

@@ -14,7 +14,7 @@ use crate::index::{BufIdx, OwnedBuf, Owner};
 use crate::name::{PortKind, PortName};
 use crate::region::Region;
 use crate::ring::Ring;
-use crate::vlan::VlanTags;
+use crate::vlan::VlanGuard;
 
 pub mod internal;
 pub mod kernel;
@@ -146,6 +146,8 @@ pub struct Opened {
     /// Whether other processes may write its frames while they are with OVS, which was made for memory
     /// that nobody else writes.
     pub others_write: bool,
+    /// What keeps the VLAN tags of its interface in the frames, from before the first one is received.
+    pub vlan: Option<VlanGuard>,
     /// Its status, its end, what its other side counts.
     pub port: Box<dyn EnginePort>,
 }
@@ -246,11 +248,6 @@ pub trait EnginePort: Send + Sync {
     /// Takes extra buffers back while the port is open, as the process is about to end without closing
     /// it. Without effect where the buffers go with the process.
     fn surrender(&self, _extra: Vec<OwnedBuf>) {}
-
-    /// Where the VLAN tags of its interface's frames are.
-    fn vlan_tags(&self) -> VlanTags {
-        VlanTags::FromDriver
-    }
 
     /// Whether frames may come and go over several slots. Otherwise they must fit into a buffer.
     fn takes_several_slots(&self) -> bool {

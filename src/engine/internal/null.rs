@@ -65,6 +65,7 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Opened> {
     }
     Ok(Opened {
         others_write: false,
+        vlan: None,
         region: Arc::clone(region),
         rings: pairs,
         extra: buffers.extra(request.process.extra_bufs),

@@ -208,6 +208,7 @@ pub fn open(request: &OpenRequest<'_>, key: &str, role: PipeRole) -> Result<Open
     });
     Ok(Opened {
         others_write: false,
+        vlan: None,
         region: Arc::clone(pipe.buffers.user_region().region()),
         rings: rings.collect(),
         extra: pipe.buffers.extra(request.process.extra_bufs),

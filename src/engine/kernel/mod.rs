@@ -26,7 +26,9 @@ use super::{EnginePort, Held, OpenRequest, Opened};
 use crate::abi::{NR_REG_NULL, nmreq_register};
 use crate::error::{Error, Result};
 use crate::index::{BufIdx, OwnedBuf, Owner};
+use crate::netif::HostInterface;
 use crate::ring::Ring;
+use crate::vlan::{VlanGuard, VlanTags};
 
 mod device;
 mod diagnose;
@@ -79,10 +81,11 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Opened> {
         Some(mem_id) => vec![mem_id],
         None => region::mapped_ids().into_iter().chain([0]).collect(),
     };
+    let vlan = vlan_guard(request);
     let (mut failure, mut most) = (None, None);
     for mem_id in regions {
         match register.open_in(mem_id, request.process.extra_bufs) {
-            Ok(opened) => return Ok(opened),
+            Ok(opened) => return Ok(Opened { vlan, ..opened }),
             Err(Refusal::Few(given)) => {
                 // The first of equals, which is the one to share.
                 if most.is_none_or(|(most, _)| given > most) {
@@ -108,12 +111,22 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Opened> {
                 opened.extra.len(),
                 request.process.extra_bufs
             );
-            Ok(opened)
+            Ok(Opened { vlan, ..opened })
         }
         Err(Refusal::Few(given)) => Err(diagnose::few_bufs(request, given)),
         Err(Refusal::Io(e)) => Err(diagnose::refused(&device, request.name, &e)),
         Err(Refusal::Other(e)) => Err(e),
     }
+}
+
+/// Keeps VLAN tags in the frames of an interface: the module passes on frames without what is beside them.
+fn vlan_guard(request: &OpenRequest<'_>) -> Option<VlanGuard> {
+    let host = HostInterface::read(request.name.ifname()?).ok()?;
+    Some(VlanGuard::new(
+        &host,
+        VlanTags::FromDriver,
+        request.port.run_dir,
+    ))
 }
 
 /// Why a port did not open in a region.

@@ -186,6 +186,7 @@ impl<'a> PortRequest<'a> {
         let on_a_card = matches!(self.name.kind(), PortKind::Hardware { .. });
         Ok(Opened {
             others_write: !(own_region && on_a_card),
+            vlan: None,
             region: Arc::clone(&netmap_if.region().buffers),
             rings,
             extra,

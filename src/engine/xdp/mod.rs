@@ -48,6 +48,7 @@ use crate::config::{BufSize, SMALLEST_BUF_SIZE};
 use crate::error::{Error, Result};
 use crate::name::{PortKind, Rings};
 use crate::netif::HostInterface;
+use crate::vlan::VlanGuard;
 
 use bpf::{Mode, Redirect};
 use port::XdpPort;
@@ -155,8 +156,15 @@ fn open_interface(
     let mut port = XdpPort::new(ifname, &interface, redirect, region.port()?);
     let mut pairs = Vec::with_capacity(queues.len());
     let mut binder = Binder::new(&interface, &region, port.redirect());
-    for queue in &queues {
-        let bound = binder.bind(queue)?;
+    let bound = queues.iter().map(|queue| binder.bind(queue));
+    let bound = bound.collect::<Result<Vec<_>>>()?;
+    // No frame comes before the first socket is added.
+    let vlan = VlanGuard::new(
+        &interface,
+        port.redirect().vlan_tags(),
+        request.port.run_dir,
+    );
+    for (queue, bound) in queues.iter().zip(bound) {
         pairs.push(port.add(queue, bound)?);
     }
     // Another one may have the same number by now: sockets on it, and a program on the one before.
@@ -172,6 +180,7 @@ fn open_interface(
     log::info!("{}: opened {}", request.name, port.summary());
     Ok(Opened {
         others_write: false,
+        vlan: Some(vlan),
         region: Arc::clone(region.region()),
         rings: pairs,
         extra,

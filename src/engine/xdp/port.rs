@@ -18,7 +18,6 @@ use crate::engine::{
 use crate::error::Result;
 use crate::index::OwnedBuf;
 use crate::netif::HostInterface;
-use crate::vlan::VlanTags;
 
 /// What a driver's `rx_dropped` contains in native mode. Others have counters of their own for it, which
 /// are in no common statistics.
@@ -297,10 +296,6 @@ impl EnginePort for XdpPort {
 
     fn takes_several_slots(&self) -> bool {
         self.several_bufs()
-    }
-
-    fn vlan_tags(&self) -> VlanTags {
-        self.redirect.vlan_tags()
     }
 
     /// Each packet that was lost counts once. What XDP counts as dropped in copy mode: no buffer in

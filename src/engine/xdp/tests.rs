@@ -18,7 +18,6 @@ use crate::engine::{RingPair, SyncedRing};
 use crate::index::BufIdx;
 use crate::name::PortName;
 use crate::region::Region;
-use crate::vlan::VlanTags;
 
 /// Slots of both rings of a port.
 const SLOTS: usize = 2048 + 512;
@@ -566,6 +565,12 @@ fn frames_do_not_outlive_an_outage() {
             ));
         }
         let received = || right.inside("cat /sys/class/net/far/statistics/rx_packets");
+        // On a busy machine, on the way to here: where nobody polls for a while, rings are full.
+        let lost_before = |a: &Opened| {
+            let sent = left.inside("cat /sys/class/net/far/statistics/tx_dropped");
+            let sent: u64 = sent.trim().parse().unwrap();
+            sent + a.port.drops().iter().map(|(_, n)| n).sum::<u64>()
+        };
         let unsent = |b: &Opened| {
             let drops = b.port.drops();
             drops
@@ -583,7 +588,8 @@ fn frames_do_not_outlive_an_outage() {
                 "ip netns exec {ns} ping -c 600 -i 0.001 -W 0.1 -q 10.77.13.2"
             ));
         });
-        assert!(unsent(&b) >= 600, "{}", unsent(&b));
+        let (unsent, lost) = (unsent(&b), lost_before(&a));
+        assert!(unsent > 0 && unsent + lost >= 600, "{unsent} {lost}");
         must(&format!("ip link set {} up", right.near));
         forwarding(&mut a, &mut b, || {
             wait_for("the link", || answers(&left, "10.77.13.2"));
@@ -938,7 +944,7 @@ fn vlan_tags_beside_frames_are_put_back() {
         veth.inside(&format!("ip link set {name} up"));
     }
     let mut opened = open_port(&veth.near).unwrap();
-    if opened.port.vlan_tags() != VlanTags::Kept {
+    if btf::rx_vlan_tag().is_none() {
         println!("skipped: this kernel does not tell VLAN tags (Linux 6.8 does)");
         close(opened);
         return;
