@@ -18,6 +18,7 @@ from rig import HeldRegion, Rig
 
 from netmap_testlib import Switch
 from netmap_testlib.results import RESULTS, failed, select
+from netmap_testlib.rig import IDLE
 
 # In this order: the last ones look at what the others left.
 FILES = (
@@ -54,7 +55,8 @@ def region():
 def switch(region):
     # Not below RESULTS: there can be no socket on the file system that a VM shares.
     run_dir = Path(tempfile.mkdtemp(prefix="netmap-suite.", dir="/tmp"))
-    with Switch(run_dir / "switch", other_config={"netmap-engine": "kernel"}) as switch:
+    config = {"netmap-engine": "kernel", **IDLE}
+    with Switch(run_dir / "switch", other_config=config) as switch:
         yield switch
     region.release()
     for log in (*switch.dir.glob("*.log"), *switch.dir.glob("*.out")):

@@ -14,6 +14,7 @@ from rig import Rig, await_same, same
 from netmap_testlib import CommandError, Failure, Switch, run, spawn, wait_until
 from netmap_testlib.frames import FRAME
 from netmap_testlib.host import disable_ipv6
+from netmap_testlib.rig import IDLE
 
 
 def test_pmd_cpu_mask_under_traffic(rig):
@@ -101,7 +102,7 @@ def second(rig, region):
     namespaces.create("s2")
     disable_ipv6("s2")
     run("ip", "link", "set", "lo", "up", netns="s2")
-    config = {"netmap-engine": "kernel"}
+    config = {"netmap-engine": "kernel", **IDLE}
     with Switch(rig.switch.dir.parent / "second", netns="s2", other_config=config) as switch:
         second = Rig(switch)
         yield second

@@ -12,9 +12,18 @@ import pytest
 from rig import PKT_GEN
 
 from netmap_testlib import Failure, run, spawn, stop, wait_until
+from netmap_testlib.rig import IDLE
 
 TRACING = Path("/sys/kernel/tracing")
 EVENT = "netmap_suite/netmap_rxsyncs"
+
+
+@pytest.fixture(autouse=True)
+def never_idle(switch):
+    """The threads whose work is measured here do not sleep."""
+    switch.config(**dict.fromkeys(IDLE))
+    yield
+    switch.config(**IDLE)
 
 
 @pytest.fixture

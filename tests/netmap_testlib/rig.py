@@ -6,6 +6,10 @@ import re
 from .frames import Collector, emit
 from .process import Failure, run, wait_until
 
+# Microseconds for which a thread without packets lets others have its CPU, which is an emulated one; by
+# the names of Open vSwitch 3.1 and of later ones.
+IDLE = {"pmd-maxsleep": 100, "pmd-sleep-max": 100}
+
 
 def same(what, value, expected):
     """Fails unless they are equal."""

@@ -16,12 +16,10 @@ from netmap_testlib.cards import WIRES, CardHost
 from netmap_testlib.host import disable_ipv6
 from netmap_testlib.qmp import Qmp
 from netmap_testlib.results import RESULTS, failed, select
+from netmap_testlib.rig import IDLE
 
 # In this order: the last ones look at what the others left.
 FILES = ("modes", "frames", "tags", "tcp", "queues", "links", "changes", "mixed", "end")
-# Microseconds for which a thread without packets lets others have its CPU, which is an emulated one; by
-# the names of Open vSwitch 3.1 and of later ones.
-IDLE = {"pmd-maxsleep": 100, "pmd-sleep-max": 100}
 
 
 def pytest_configure():
