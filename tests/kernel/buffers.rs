@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Extra buffers and regions: what is taken comes back.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::support::{
     PktGen, copy_of, frame, free_bufs, mapped_and_open, module, open, try_open, vale_ports,
@@ -129,8 +129,7 @@ fn leftovers_are_free_after_the_region_is_gone() {
     assert_eq!(mapped_and_open(), (0, 0));
 
     // The same in two processes, one of which keeps the region.
-    let other = PktGen::start("-i vale6:9@1 -f rx -w 1");
-    std::thread::sleep(Duration::from_secs(3));
+    let other = PktGen::receive("vale6:9@1");
     let before = free_bufs(1);
     for _ in 0..20 {
         let mut port = open("vale6:1@1");

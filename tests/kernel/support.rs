@@ -2,6 +2,7 @@
 //! An open port, frames, what the module has left, and `pkt-gen`.
 
 use std::fs::{self, File};
+use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -217,6 +218,20 @@ impl PktGen {
             .stderr(Stdio::piped())
             .spawn();
         PktGen(Some(child.unwrap()))
+    }
+
+    /// One that receives from that port, which it has open.
+    pub fn receive(port: &str) -> PktGen {
+        let mut receiver = PktGen::start(&format!("-i {port} -f rx -w 1"));
+        let said = receiver.0.as_mut().unwrap().stderr.as_mut().unwrap();
+        let (mut text, mut byte) = (Vec::new(), [0]);
+        // One after the other, so that finish() gets the rest.
+        while !text.ends_with(b"Ready") {
+            let n = said.read(&mut byte).unwrap();
+            assert_eq!(n, 1, "{}", String::from_utf8_lossy(&text));
+            text.push(byte[0]);
+        }
+        receiver
     }
 
     /// Its output, after it ended by itself or by SIGINT.
