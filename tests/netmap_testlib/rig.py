@@ -68,6 +68,14 @@ class Rig:
         """A counter's sum over the queues in netmap/show."""
         return self.switch.show().total(port, kind, name)
 
+    def counters_agree(self, port, way, name="packets"):
+        """OpenFlow counts what the queues count as `name`.  A packet may come between two questions."""
+        await_same(
+            f"packets ({way}) of {port} in OpenFlow's counter less {name} in netmap/show",
+            0,
+            lambda: self.counter(port, way) - self.queue(port, f"{way}q", name),
+        )
+
     def empty(self):
         """Whether netmap/show has no port and no region."""
         show = self.switch.show()
