@@ -7,6 +7,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from netmap_testlib import CommandError, Failure, Host, run, spawn, stop, wait_until
 from netmap_testlib.netmap_port import NR_REG_NULL, Region, free_buffers
 from netmap_testlib.rig import Rig as BaseRig
@@ -118,6 +120,18 @@ class Rig(BaseRig):
         self.port("p1", 1, first, trusted=trusted)
         self.port("p2", 2, second, trusted=trusted)
         self.flow("in_port=1,actions=output:2")
+
+    def sent_by(self, port, *, zero_copy=0, copied=0):
+        """How many packets it has sent by either way."""
+        same(f"zero_copy of {port}", self.queue(port, "txq", "zero_copy"), zero_copy)
+        same(f"copied of {port}", self.queue(port, "txq", "copied"), copied)
+
+    def two_pmd_threads(self):
+        """A bridge whose ports may be polled by two threads.  Skips the test on one CPU."""
+        if os.cpu_count() < 2:
+            pytest.skip("one CPU")
+        self.bridge()
+        self.switch.config(pmd_cpu_mask=3)
 
     # ---- pkt-gen ----
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Host interfaces: veths with the generic adapter, host rings, network cards."""
 
-import os
 import re
 import time
 from pathlib import Path
@@ -92,11 +91,8 @@ def test_host_rings(rig):
 
 
 def test_two_rings_two_pmd_threads(rig, note):
-    if os.cpu_count() < 2:
-        pytest.skip("one CPU")
+    rig.two_pmd_threads()
     host = rig.host(1, queues=3)
-    rig.bridge()
-    rig.switch.config(pmd_cpu_mask=3)
     rig.port("p1", 1, "netmap:v1", "options:n_rxq=2")
     same("rx queues", len(rig.switch.show().port("p1")["rxq"]), 2)
     polled = rig.switch.ctl("dpif-netdev/pmd-rxq-show")

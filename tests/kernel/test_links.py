@@ -4,7 +4,6 @@
 Netmap locks the rings of an interface that goes down, and a sync call sleeps until it is up again.
 Open vSwitch has to answer all the while."""
 
-import os
 import threading
 import time
 
@@ -191,11 +190,8 @@ def test_interface_deleted_under_traffic_and_back(rig, hosts):
 def test_link_down_with_queues(rig):
     """A descriptor for each ring pair, polled by two threads.  Host rings are left out: their syncs
     cannot be woken, see docs/kernel-module.md."""
-    if os.cpu_count() < 2:
-        pytest.skip("one CPU")
+    rig.two_pmd_threads()
     host = rig.host(1, queues=3)
-    rig.bridge()
-    rig.switch.config(pmd_cpu_mask=3)
     rig.port("p1", 1, "netmap:v1", "options:n_rxq=2")
     rig.port("p3", 3, "vale1:1")
     rig.flow("in_port=1,actions=output:3")

@@ -23,8 +23,7 @@ def test_vale_two_switches(rig):
     same("regions of p1 and p2", rig.status("p1", "region"), rig.status("p2", "region"))
     same("regions", len(rig.switch.show().regions), 1)
     rig.relay(5000)
-    same("zero_copy of p2", rig.queue("p2", "txq", "zero_copy"), 5000)
-    same("copied of p2", rig.queue("p2", "txq", "copied"), 0)
+    rig.sent_by("p2", zero_copy=5000)
     rig.balanced()
 
 
@@ -33,8 +32,7 @@ def test_vale_copies_what_others_may_write(rig):
     rig.two_ports(trusted=False)
     same("rx-copy of p1", rig.status("p1", "rx-copy"), "yes")
     rig.relay(3000)
-    same("zero_copy of p2", rig.queue("p2", "txq", "zero_copy"), 0)
-    same("copied of p2", rig.queue("p2", "txq", "copied"), 3000)
+    rig.sent_by("p2", copied=3000)
     rig.flow("in_port=1,actions=mod_vlan_vid:100,output:2")
     rig.carry("vale0:2", "vale1:2", 300, FRAME, TAGGED)
     rig.balanced()
@@ -45,8 +43,7 @@ def test_vale_two_regions(rig):
     rig.two_ports("vale0:1", "vale1:1@1")
     same("regions", len(rig.switch.show().regions), 2)
     rig.relay(3000)
-    same("zero_copy of p2", rig.queue("p2", "txq", "zero_copy"), 0)
-    same("copied of p2", rig.queue("p2", "txq", "copied"), 3000)
+    rig.sent_by("p2", copied=3000)
     rig.balanced()
 
 
@@ -118,8 +115,7 @@ def test_vxlan_push_and_pop_between_veths(rig):
     rig.tunnel("netmap:v2")
     through_vxlan(rig, "h1", "h2", 300, h1, h2)
     for port in ("p1", "p2"):
-        same(f"zero_copy of {port}", rig.queue(port, "txq", "zero_copy"), 300)
-        same(f"copied of {port}", rig.queue(port, "txq", "copied"), 0)
+        rig.sent_by(port, zero_copy=300)
     rig.balanced()
 
 
@@ -131,8 +127,7 @@ def test_vlan_push_and_pop_between_veths(rig):
     rig.carry("h1", "h2", 300, FRAME, TAGGED, h1, h2)
     rig.flow("in_port=1,actions=strip_vlan,output:2")
     rig.carry("h1", "h2", 300, TAGGED, FRAME, h1, h2)
-    same("zero_copy of p2", rig.queue("p2", "txq", "zero_copy"), 600)
-    same("copied of p2", rig.queue("p2", "txq", "copied"), 0)
+    rig.sent_by("p2", zero_copy=600)
     rig.balanced()
 
 
