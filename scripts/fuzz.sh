@@ -24,7 +24,9 @@ command -v c++ >/dev/null || skip "libFuzzer is built from source, which needs a
 if ! command -v cargo-fuzz >/dev/null; then
     PATH=$PATH:$BUILD/tools/bin
     [ -x "$BUILD/tools/bin/cargo-fuzz" ] ||
-        long cargo-fuzz "cargo-fuzz: cargo install" cargo install cargo-fuzz@0.13.1 --locked --root "$BUILD/tools"
+        # By a stable Rust: some of its dependencies take a nightly one for an older nightly one.
+        long cargo-fuzz "cargo-fuzz: cargo install" env -u RUSTUP_TOOLCHAIN \
+            cargo install cargo-fuzz@0.13.1 --locked --root "$BUILD/tools"
 fi
 
 # options TARGET: what suits its input.
