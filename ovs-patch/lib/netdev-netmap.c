@@ -166,9 +166,10 @@ netdev_netmap_use(struct netdev_netmap *dev, struct netmap_port *port)
 #endif
     dev->up.n_rxq = netmap_port_n_rxq(port);
     dev->up.n_txq = netmap_port_n_txq(port);
+    /* From now on it is looked after, or is tried again. */
+    netdev_netmap_heard();
     if (port) {
         netdev_netmap_apply_limits(dev);
-        netdev_netmap_heard();
         dev->opened = true;
         dev->good_n_rxq = dev->up.n_rxq;
         if (dev->up.n_rxq == dev->requested_n_rxq) {
@@ -407,11 +408,13 @@ netdev_netmap_first_open(struct netdev_netmap *dev)
     error = netdev_netmap_open(dev, &port, message);
     switch (error) {
     case 0:
+    case EACCES:
     case EAGAIN:
     case EBUSY:
     case EMFILE:
     case ENFILE:
     case ENOBUFS:
+    case ENOENT:                /* Netmap's kernel module. */
     case ENOMEM:
     case ENOSPC:
         /* What is missing may be there soon. */

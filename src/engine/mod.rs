@@ -273,7 +273,8 @@ pub fn open(request: &OpenRequest<'_>) -> Result<Opened> {
         EngineChoice::Auto => open_userspace(request).map_err(|e| {
             // Say why the kernel was not taken only where it would have helped.
             if e.errno() == libc::EOPNOTSUPP {
-                Error::new(e.errno(), format!("{e}; {}", kernel::how_to_get()))
+                // It may come: to be tried again.
+                Error::new(libc::ENOENT, format!("{e}; {}", kernel::how_to_get()))
             } else {
                 e
             }
