@@ -14,8 +14,8 @@ import pytest
 from .process import Failure, spawn, stop, wait_until
 
 RESULTS = Path(os.environ.get("RESULTS", "."))
-# What of the kernel's words is a fault.  A "Warning" of netmap's is none: it drops what is sent on a link
-# that is down.
+# What of the kernel's words is a fault.  A "Warning" of netmap's is none: it drops what is sent on a
+# link that is down.
 BAD = re.compile(
     "(?-i:WARNING)|BUG:|Oops|Call Trace|general protection|refcount|lockdep|hung task"
     "|NETDEV WATCHDOG|Tx Unit Hang",
