@@ -22,10 +22,16 @@ def test_hosts_reach_each_other_and_every_packet_is_counted(switch, pair):
 
 def test_text_and_json_of_show_have_the_same_numbers(switch, pair):
     pair[0].ping("10.0.0.2", 3)
-    text, show = switch.ctl("netmap/show"), switch.show()
-    assert re.findall(r"^port (\S+):", text, re.MULTILINE) == [port["name"] for port in show.ports]
-    packets = [int(n) for n in re.findall(r" packets=(\d+)", text)]
-    assert packets == [count for _, name, count in show.counts() if name == "packets"]
+
+    def same_numbers():
+        text, show = switch.ctl("netmap/show"), switch.show()
+        names = re.findall(r"^port (\S+):", text, re.MULTILINE)
+        assert names == [port["name"] for port in show.ports]
+        packets = [int(n) for n in re.findall(r" packets=(\d+)", text)]
+        return packets == [count for _, name, count in show.counts() if name == "packets"]
+
+    # A packet may come between the two.
+    wait_until(same_numbers, 30, "text and JSON with the same numbers")
 
 
 def test_a_port_that_does_not_open_is_a_failure(switch):

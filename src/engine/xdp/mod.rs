@@ -156,17 +156,16 @@ fn open_interface(
     let mut port = XdpPort::new(ifname, &interface, redirect, region.port()?);
     let mut pairs = Vec::with_capacity(queues.len());
     let mut binder = Binder::new(&interface, &region, port.redirect());
-    let bound = queues.iter().map(|queue| binder.bind(queue));
-    let bound = bound.collect::<Result<Vec<_>>>()?;
-    // No frame comes before the first socket is added.
+    for queue in &queues {
+        let bound = binder.bind(queue)?;
+        pairs.push(port.add(queue, bound)?);
+    }
     let vlan = VlanGuard::new(
         &interface,
         port.redirect().vlan_tags(),
         request.port.run_dir,
     );
-    for (queue, bound) in queues.iter().zip(bound) {
-        pairs.push(port.add(queue, bound)?);
-    }
+    port.start()?;
     // Another one may have the same number by now: sockets on it, and a program on the one before.
     if !port.has_program() {
         return Err(replaced(request));

@@ -136,7 +136,7 @@ impl XdpPort {
         self.buffers.extra(n)
     }
 
-    /// Makes the ring pair of a bound socket, and directs packets to it.
+    /// Makes the ring pair of a bound socket. It gets no packets yet.
     pub(super) fn add(&mut self, queue: &Queue, bound: Bound) -> Result<RingPair> {
         let region = self.buffers.user_region().region();
         let frames = Frames::new(Arc::clone(region), self.buffers.owner());
@@ -161,9 +161,6 @@ impl XdpPort {
             socket.rx = Some(sync.counters());
             let sync = Box::new(sync);
             pair.rx = Some(SyncedRing { ring, sync });
-            self.redirect
-                .add(queue.queue, &socket.fd)
-                .map_err(|e| e.context(&self.ifname))?;
         }
         if let (Some(slots), Some(queues)) = (queue.tx_slots, bound.tx) {
             let mut ring = ring(slots, Direction::Tx)?;
@@ -187,6 +184,16 @@ impl XdpPort {
         }
         self.sockets.push(socket);
         Ok(pair)
+    }
+
+    /// Directs packets to its sockets.
+    pub(super) fn start(&self) -> Result<()> {
+        let receiving = self.sockets.iter().filter(|socket| socket.rx.is_some());
+        for Socket { queue, fd, .. } in receiving {
+            let added = self.redirect.add(queue.queue, fd);
+            added.map_err(|e| e.context(&self.ifname))?;
+        }
+        Ok(())
     }
 
     /// Whether frames may take several buffers.

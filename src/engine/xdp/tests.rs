@@ -486,6 +486,27 @@ fn a_queue_that_is_given_up_slowly_is_to_be_tried_again() {
     assert_all_free(&close(open_port(&veth.near).unwrap()));
 }
 
+/// An attempt that takes one queue, but not the next one, gives the first one up, too.
+#[test]
+fn a_queue_of_an_attempt_that_failed_is_to_be_tried_again() {
+    let Some(_alone) = alone("a_queue_of_an_attempt_that_failed_is_to_be_tried_again") else {
+        return;
+    };
+    let veth = Veth::new("10.77.19.1", "numrxqueues 2 numtxqueues 2");
+    let mut rings = close_but_for_its_rings(&veth);
+    drop(rings.remove(0));
+    wait_for("an attempt that takes the first queue", || {
+        let error = error_of(&request(&port(&veth.near)));
+        assert_eq!(error.errno(), libc::EAGAIN, "{error}");
+        error.to_string().contains("queue 1")
+    });
+    let interface = HostInterface::read(&veth.near).unwrap();
+    let first = &queues(&interface, Rings::All, 32768).unwrap()[0];
+    assert!(first.queue == 0 && release::was_ours(first));
+    drop(rings);
+    assert_all_free(&close(open_port(&veth.near).unwrap()));
+}
+
 /// Whether there is an answer.
 fn answers(veth: &Veth, address: &str) -> bool {
     let line = format!(
