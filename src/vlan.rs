@@ -151,7 +151,9 @@ static FAR_ENDS: Mutex<Vec<Weak<FarEnd>>> = Mutex::new(Vec::new());
 impl FarEnd {
     fn of(host: &HostInterface) -> Arc<FarEnd> {
         let mut far_ends = FAR_ENDS.lock();
-        shared(&mut far_ends, |far_end| far_end.ifindex == host.ifindex).unwrap_or_else(|| {
+        let is_its =
+            |far_end: &FarEnd| far_end.ifindex == host.ifindex && far_end.ifname == host.name;
+        shared(&mut far_ends, is_its).unwrap_or_else(|| {
             let far_end = Arc::new(FarEnd {
                 ifindex: host.ifindex,
                 ifname: host.name.clone(),
@@ -163,6 +165,10 @@ impl FarEnd {
     }
 
     fn peer(&self, state: &mut FarState, change: Option<(u8, bool)>) -> Option<VethPeer> {
+        // By that name, there may be another one by now.
+        if HostInterface::read(&self.ifname).ok()?.ifindex != self.ifindex {
+            return None;
+        }
         let peer = netif::veth_peer(&self.ifname, state.netns.as_deref(), change)?;
         state.netns.clone_from(&peer.netns);
         Some(peer)
