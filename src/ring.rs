@@ -13,7 +13,8 @@
 //! value, not undefined behaviour.
 //!
 //! Ordering: netmap's kernel side touches the slots in `head..tail` only inside a sync call made by
-//! the ring's owner, in that same thread, so a batch needs no barrier. Engines of this crate whose
+//! the ring's owner, in that same thread, or one that the ring goes to and comes back from through a
+//! channel, so a batch needs no barrier. Engines of this crate whose
 //! other side is another thread put theirs into their sync ([`crate::engine`]).
 
 use std::any::Any;
@@ -192,6 +193,25 @@ impl Ring {
             opened.offset_range = max_offset;
         }
         Ok(opened)
+    }
+
+    /// A ring of its own that is empty for ever, to stand in for another one.
+    #[allow(unsafe_code)]
+    pub fn empty() -> Ring {
+        const SLOTS: u32 = 2;
+        const SIZE: usize = SLOTS_OFFSET + SLOTS as usize * size_of::<Slot>();
+        const WORDS: usize = SIZE.div_ceil(size_of::<u64>());
+        let memory = Arc::new([const { AtomicU64::new(0) }; WORDS]);
+        let base = NonNull::from(&*memory).cast::<u8>();
+        // SAFETY: inside `memory`, aligned, and only accessed by atomics.
+        unsafe {
+            let num_slots = base.add(offset_of!(netmap_ring, num_slots)).cast();
+            AtomicU32::from_ptr(num_slots.as_ptr()).store(SLOTS, Ordering::Relaxed);
+        }
+        // SAFETY: a. so many bytes, which may be written through a shared reference, as they are atomics;
+        // b. aligned as these are.
+        let ring = unsafe { Ring::new(base, SIZE, Owner::OUTSIDE, 0, memory) };
+        ring.expect("its slots fit")
     }
 
     /// A second handle on the same ring, for an engine that plays the other side.

@@ -10,6 +10,7 @@ and plots.
   BENCH_PAIRS=5        how often new processes are started, or a longer measurement is repeated
   BENCH_SECONDS=3      measured time of each side, in short turns
   BENCH_CORE=N         the PMD threads' core (default: the last one)
+  XSK_FWD=PATH         a program of xdp-project, as one more side of the case veth
 """
 
 import contextlib

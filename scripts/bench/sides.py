@@ -65,6 +65,9 @@ class Side(Switch):
     `port(interface)` gives the columns of a port on a host interface.  `first`: before all others.
     """
 
+    # Single frames, too, as they came.
+    forwards_all = True
+
     def __init__(
         self, name, port, *, vswitchd=("ovs-vswitchd",), first=False, other_config=None, **options
     ):
@@ -117,6 +120,18 @@ class Side(Switch):
         )
         if error := self.error(interface):
             raise Failure(f"port {interface} ({' '.join(columns)}): {error}")
+
+    def connect(self, wires):
+        """The interfaces of two hosts, in one bridge."""
+        self.add_bridge(BRIDGE)
+        for n, wire in enumerate(wires, 1):
+            self.attach(wire, n)
+        # The address keeps OVS from "simple match", which asks for the port only.
+        self.flows(
+            BRIDGE,
+            *(f"in_port={i},ip,nw_dst=10.9.0.0/16,actions=output:{o}" for i, o in ((1, 2), (2, 1))),
+            *(f"in_port={i},arp,actions=output:{o}" for i, o in ((1, 2), (2, 1))),
+        )
 
     def pmd_stats(self, seconds):
         """What the thread that forwards counts in that time.  Ports that no PMD thread polls are the

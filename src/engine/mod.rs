@@ -4,7 +4,7 @@
 //!
 //! An engine gives each ring a [`RingSync`]. `sync` is netmap's rxsync or txsync: it takes the slots
 //! before `head`, which the owner of the ring has given away, and moves `tail` over the slots that
-//! the owner may use next. It runs in the thread that owns the ring.
+//! the owner may use next. It runs in the thread that owns the ring, or lends the ring to another one.
 
 use std::sync::Arc;
 

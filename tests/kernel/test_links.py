@@ -188,8 +188,7 @@ def test_interface_deleted_under_traffic_and_back(rig, hosts):
 
 
 def test_link_down_with_queues(rig):
-    """A descriptor for each ring pair, polled by two threads.  Host rings are left out: their syncs
-    cannot be woken, see docs/kernel-module.md."""
+    """A descriptor for each ring pair, polled by two threads."""
     rig.two_pmd_threads()
     host = rig.host(1, queues=3)
     rig.port("p1", 1, "netmap:v1", "options:n_rxq=2")
@@ -206,5 +205,30 @@ def test_link_down_with_queues(rig):
         wait_until(
             lambda before=before: rig.counter("p1", "rx") > before + 100, 60, "p1 to receive again"
         )
+    rig.end_traffic()
+    rig.balanced()
+
+
+def test_link_down_with_host_rings(rig, hosts):
+    """Nothing wakes a sync of a host ring: it sleeps in a thread of its own."""
+    run("ip", "address", "add", "10.91.0.9/24", "dev", "v1")
+    rig.port("stack", 4, "netmap:v1^")
+    rig.flow("in_port=4,actions=normal")
+    gets_through(rig, hosts[0], "10.91.0.9")
+    flood(rig, "vale1:2")
+    flood(rig, "h1", hosts[0])
+    # From the host's stack: as long as the address has a route, that is with the link up.
+    rig.spawn("ping", "-q", "-i", "0.01", "10.91.0.1")
+    for i in range(4):
+        link("v1", "down")
+        answers(rig, f"v1 is down, round {i}")
+        if i == 2:
+            rig.switch.del_port("stack")
+            answers(rig, "its host rings are closed")
+            # A sync that sleeps has them still.
+            rig.switch.add_port("br0", "stack", "netmap:v1^", number=4, check=False)
+        link("v1", "up")
+        gets_through(rig, hosts[0], "10.91.0.9")
+        gets_through(rig, hosts[0])
     rig.end_traffic()
     rig.balanced()

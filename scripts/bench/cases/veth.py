@@ -11,9 +11,10 @@ import contextlib
 import signal
 import time
 
+import xsk_fwd
 from lanes import lanes
 from netmap_testlib import stop
-from sides import pmd_value
+from sides import on_interfaces, pmd_value
 from turns import Figure
 
 TURN_SECONDS = 0.3
@@ -83,7 +84,8 @@ def figures(settings):
         missing = {}
         if not chosen:
             continue
-        with lanes(settings, mtu, missing) as started:
+        makers = [*on_interfaces(settings.quick), *xsk_fwd.makers()]
+        with lanes(settings, mtu, missing, makers) as started:
             if not started:
                 continue
             for size in chosen:

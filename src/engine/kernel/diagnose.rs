@@ -66,10 +66,19 @@ pub fn refused(device: &Device, name: &PortName, e: &io::Error) -> Error {
     let errno = e.raw_os_error().unwrap_or(libc::EIO);
     let hint = match errno {
         libc::ENXIO | libc::ENODEV => missing(name),
-        libc::EBUSY => "it is in use: another process has its rings (each would get some of the \
-                        frames), it is attached to a VALE switch, or member of a bond or bridge; \
-                        end that use first"
-            .to_owned(),
+        libc::EBUSY => {
+            let closed = match name.kind() {
+                PortKind::Hardware {
+                    rings: Rings::Host, ..
+                } => "; if it was a port that was closed while its interface was down, set that up",
+                _ => "",
+            };
+            format!(
+                "it is in use: another process has its rings (each would get some of the frames), \
+                 it is attached to a VALE switch, or member of a bond or bridge; end that use \
+                 first{closed}"
+            )
+        }
         libc::ENOMEM => {
             let other = match name.kind() {
                 // Each queue has a descriptor, and each of those an object of the pool if_num.

@@ -30,6 +30,7 @@ use crate::netif::HostInterface;
 use crate::ring::Ring;
 use crate::vlan::{VlanGuard, VlanTags};
 
+mod aside;
 mod device;
 mod diagnose;
 mod gate;

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 
 use parking_lot::Mutex;
 
+use super::aside::SyncAside;
 use super::device::{Device, Offsets};
 use super::gate::{Gate, GatedSync, Watch};
 use super::netmap_if::NetmapIf;
@@ -331,6 +332,10 @@ impl<'a> PortRequest<'a> {
                 {
                     sync = Box::new(RepairingSync::new(sync, buffers, &ring, repaired));
                 }
+                if mode == NR_REG_ONE_SW {
+                    let aside = SyncAside::new(sync, dir).map_err(|e| no_thread(self.name, &e))?;
+                    sync = Box::new(aside);
+                }
                 Ok::<_, Error>(Some(SyncedRing { ring, sync }))
             };
             pairs.push(RingPair {
@@ -390,6 +395,16 @@ impl<'a> PortRequest<'a> {
 fn takes_several_slots(driver: &str) -> bool {
     let holder = Path::new("/sys/module/netmap/holders").join(driver);
     MOREFRAG_DRIVERS.contains(&driver) && holder.exists()
+}
+
+fn no_thread(name: &PortName, e: &io::Error) -> Error {
+    let errno = e.raw_os_error().unwrap_or(libc::EAGAIN);
+    Error::new(
+        errno,
+        format!(
+            "{name}: cannot start a thread for its host rings ({e}): raise the limit of threads"
+        ),
+    )
 }
 
 /// Hardware ring pairs, the last ones perhaps with one direction only.
