@@ -2,7 +2,7 @@
 //! Host rings, whose syncs are made by threads of their own.
 //!
 //! A sync of a ring that netmap has locked, as its interface goes down, sleeps until that is up again. What
-//! wakes the syncs of a card's rings ([`super::gate`]) does not unlock host rings. So the thread that polls
+//! wakes the syncs of a card's rings does not always unlock host rings ([`super::gate`]). So the thread that polls
 //! does not call it: it lends the ring to another one, which may sleep, and has an empty one meanwhile.
 
 use std::mem;

@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 
 use super::device::Device;
 use super::given::GivenAway;
-use crate::abi::{NR_MONITOR_RX, NR_MONITOR_TX, nmreq_register};
+use crate::abi::{NR_MONITOR_RX, NR_MONITOR_TX, NR_REG_ALL_NIC, NR_REG_SW, nmreq_register};
 use crate::engine::{Direction, RingSync};
 use crate::logger::RateLimit;
 use crate::netif::LinkEvents;
@@ -151,6 +151,10 @@ impl Gate {
 
 /// Unlocks the rings of the port called `name`, as opening and closing a monitor does it.
 fn unlock(name: &str, mode: u32) -> std::io::Result<()> {
+    if mode == NR_REG_SW {
+        unlock_host_rings(name);
+        return Ok(());
+    }
     let mut monitor = nmreq_register {
         nr_mode: mode,
         nr_flags: NR_MONITOR_TX | NR_MONITOR_RX,
@@ -160,6 +164,20 @@ fn unlock(name: &str, mode: u32) -> std::io::Result<()> {
         ..nmreq_register::default()
     };
     Device::open()?.register(name, &mut monitor)
+}
+
+/// A monitor does not unlock host rings. All rings are unlocked when the card's own are opened or closed; so
+/// opens and closes them, if nobody has them. Otherwise the syncs sleep, in threads of their own
+/// ([`super::aside`]).
+fn unlock_host_rings(name: &str) {
+    let mut all = nmreq_register {
+        nr_mode: NR_REG_ALL_NIC,
+        ..nmreq_register::default()
+    };
+    let opened = Device::open().and_then(|device| device.register(name, &mut all));
+    if let Err(e) = opened {
+        log::debug!("interface {name:?} is down, and its host rings stay locked: {e}");
+    }
 }
 
 /// A sync that passes a gate.
