@@ -14,7 +14,7 @@ if [ -e "$peer/.complete" ]; then
     exit 0
 fi
 command -v apt-get >/dev/null || die "the peer is Debian's package openvswitch-switch-dpdk: no apt-get here"
-apt-cache show "${packages[@]}" >/dev/null 2>&1 || long apt-update "apt-get update" apt-get update
+apt-cache show "${packages[@]}" >/dev/null 2>&1 || long apt-update "apt-get update" apt_update
 
 rm -rf "$peer"
 mkdir -p "$peer/debs/partial"

@@ -19,6 +19,24 @@ have_package() {
     [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
 
+# How many seconds others may have apt's locks: Debian's own updates, on a
+# machine that was just started.
+APT_WAIT=600
+
+# apt-get waits for dpkg's locks if it is told to, but not for that of its lists.
+apt_update() {
+    local output status end=$((SECONDS + APT_WAIT))
+    while
+        status=0
+        output=$(LC_ALL=C apt-get update 2>&1) || status=$?
+        [[ $status -ne 0 && $output == *"Could not get lock"* && $SECONDS -lt $end ]]
+    do
+        sleep 2
+    done
+    printf '%s\n' "$output"
+    return "$status"
+}
+
 # need_packages PACKAGE...: installs those that are missing.  None of the
 # packages that the scripts ask for starts a service.
 need_packages() {
@@ -32,9 +50,10 @@ need_packages() {
     done
     [ ${#missing[@]} -gt 0 ] || return 0
     [ "$(id -u)" -eq 0 ] || die "missing packages, and only root can install them: ${missing[*]}"
-    long apt-update "apt-get update" apt-get update
+    long apt-update "apt-get update" apt_update
     long apt-install "apt-get install ${missing[*]}" \
-        env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"
+        env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout="$APT_WAIT" \
+        install -y --no-install-recommends "${missing[@]}"
 }
 
 BUILD_PACKAGES=(build-essential autoconf automake libtool pkg-config python3
