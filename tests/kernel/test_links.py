@@ -10,7 +10,7 @@ import time
 import pytest
 from rig import await_same, same
 
-from netmap_testlib import Failure, run, wait_until
+from netmap_testlib import Failure, run, spawn, stop, wait_until
 from netmap_testlib.frames import FRAME, open_port
 
 # How long an answer may take: far more than a slow machine needs, far less than for ever.
@@ -218,7 +218,8 @@ def test_link_down_with_host_rings(rig, hosts):
     flood(rig, "vale1:2")
     flood(rig, "h1", hosts[0])
     # From the host's stack: as long as the address has a route, that is with the link up.
-    rig.spawn("ping", "-q", "-i", "0.01", "10.91.0.1")
+    ping = spawn("ping", "-q", "-i", "0.01", "10.91.0.1")
+    rig.running.append(lambda: stop(ping))
     for i in range(4):
         link("v1", "down")
         answers(rig, f"v1 is down, round {i}")
