@@ -53,7 +53,7 @@ use_python
 [ -z "$TRAFFIC" ] || long check-netmap-make "OVS tree $(basename "$OVS_TREE"): test suites" \
     make -C "$OVS_TREE" tests/system-userspace-testsuite tests/system-netmap-testsuite
 cd "$ROOT"
-long kernel-test "tests/kernel/*.rs" cargo test --test kernel --no-run
+long kernel-test "tests/kernel/*.rs" cargo test --test kernel --features netmap-module --no-run
 KERNEL_TEST=$(realpath "$(sed -n 's/.*Executable tests\/kernel\/main.rs (\(.*\))/\1/p' "$LOGS/kernel-test.log")")
 export KERNEL_TEST
 # Namespaces of its own are for the machine that it does not have to itself.

@@ -8,7 +8,6 @@ use crate::support::{
 };
 
 #[test]
-#[ignore = "needs netmap's kernel module: make check-kernel"]
 fn every_buffer_comes_back() {
     let Some(_module) = module() else { return };
     for name in ["vale0:1", "netmap:x{1", "vale3:0{p"] {
@@ -51,7 +50,6 @@ fn every_buffer_comes_back() {
 
 /// Each time some packets come back after the port is closed: with the next port they go.
 #[test]
-#[ignore = "needs netmap's kernel module: make check-kernel"]
 fn closed_a_thousand_times_with_packets_held() {
     let Some(_module) = module() else { return };
     let keeper = open("vale5:9@1");
@@ -77,7 +75,6 @@ fn closed_a_thousand_times_with_packets_held() {
 
 /// The port goes at once; mapping and buffers stay with the last packet.
 #[test]
-#[ignore = "needs netmap's kernel module: make check-kernel"]
 fn a_region_outlives_its_ports() {
     let Some(_module) = module() else { return };
     let other = open("vale0:8");
@@ -110,7 +107,6 @@ fn a_region_outlives_its_ports() {
 }
 
 #[test]
-#[ignore = "needs netmap's kernel module: make check-kernel"]
 fn leftovers_are_free_after_the_region_is_gone() {
     let Some(_module) = module() else { return };
     // In region 1, which another descriptor keeps.
@@ -145,7 +141,6 @@ fn leftovers_are_free_after_the_region_is_gone() {
 }
 
 #[test]
-#[ignore = "needs netmap's kernel module: make check-kernel"]
 fn what_the_module_gives_less_is_said_or_refused() {
     let Some(_module) = module() else { return };
     let minimum = try_open("vale0:1", 1, 32).unwrap();

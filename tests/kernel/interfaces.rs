@@ -10,7 +10,6 @@ use ovs_netmap::test_utils::engine::HEADROOM;
 use crate::support::{frame, mapped_and_open, module, open, run, try_open};
 
 #[test]
-#[ignore = "needs netmap's kernel module: make check-kernel"]
 fn host_interfaces_in_generic_mode() {
     let Some(_module) = module() else { return };
     run("ip link del nmt0 2>/dev/null; ip link add nmt0 type veth peer name nmt1");
@@ -66,7 +65,6 @@ fn host_interfaces_in_generic_mode() {
 }
 
 #[test]
-#[ignore = "needs netmap's kernel module: make check-kernel"]
 fn several_rings_of_an_interface() {
     let Some(_module) = module() else { return };
     run(
@@ -105,7 +103,6 @@ fn several_rings_of_an_interface() {
 
 /// Two interfaces on one wire, whose names are in the environment: of a driver with native support.
 #[test]
-#[ignore = "needs netmap's kernel module: make check-kernel"]
 fn native_interfaces() {
     let Some(_module) = module() else { return };
     let Ok(names) = std::env::var("NETMAP_TEST_IFS") else {
@@ -137,7 +134,6 @@ fn native_interfaces() {
 
 /// The interface goes under the open port: an errno of the sync, and a clean close.
 #[test]
-#[ignore = "needs netmap's kernel module: make check-kernel"]
 fn an_interface_that_vanishes() {
     let Some(_module) = module() else { return };
     run("ip link del nmt0 2>/dev/null; ip link add nmt0 type veth peer name nmt1");
@@ -166,7 +162,6 @@ fn an_interface_that_vanishes() {
 }
 
 #[test]
-#[ignore = "needs netmap's kernel module: make check-kernel"]
 fn refusals_say_what_and_why() {
     let Some(_module) = module() else { return };
     run(

@@ -9,7 +9,6 @@ use crate::support::{
 };
 
 #[test]
-#[ignore = "needs netmap's kernel module: make check-kernel"]
 fn pkt_gen_at_the_other_end() {
     let Some(_module) = module() else { return };
     if Command::new("pkt-gen").arg("-h").output().is_err() {
@@ -58,7 +57,6 @@ fn pkt_gen_at_the_other_end() {
 /// A process that is killed with extra buffers: the module frees its rings and its port. The extra
 /// buffers come back when nobody uses the region any more.
 #[test]
-#[ignore = "needs netmap's kernel module: make check-kernel"]
 fn killed_with_its_port_open() {
     let Some(_module) = module() else { return };
     let keeper = open("vale4:9@1");

@@ -10,7 +10,6 @@ use crate::support::{frame, mapped_and_open, module, open, try_open};
 
 /// Two ports, so that one region has them both, and a third that keeps it while they come and go.
 #[test]
-#[ignore = "needs netmap's kernel module: make check-kernel"]
 fn vale_ports_of_two_switches_share_a_region() {
     let Some(_module) = module() else { return };
     let mut a = open("vale0:1");
@@ -41,7 +40,6 @@ fn vale_ports_of_two_switches_share_a_region() {
 
 /// netmap would deal the frames out between two that have the same rings.
 #[test]
-#[ignore = "needs netmap's kernel module: make check-kernel"]
 fn rings_are_one_process_s_alone() {
     let Some(_module) = module() else { return };
     for name in ["vale0:1", "netmap:x{1"] {
@@ -60,7 +58,6 @@ fn rings_are_one_process_s_alone() {
 }
 
 #[test]
-#[ignore = "needs netmap's kernel module: make check-kernel"]
 fn vale_offsets_do_not_climb() {
     let Some(_module) = module() else { return };
     let mut a = open("vale0:1");
@@ -83,7 +80,6 @@ fn vale_offsets_do_not_climb() {
 }
 
 #[test]
-#[ignore = "needs netmap's kernel module: make check-kernel"]
 fn pipes_pass_frames_both_ways() {
     let Some(_module) = module() else { return };
     for (master, slave) in [("netmap:x{1", "netmap:x}1"), ("vale2:0{p", "vale2:0}p")] {
@@ -105,7 +101,6 @@ fn pipes_pass_frames_both_ways() {
 }
 
 #[test]
-#[ignore = "needs netmap's kernel module: make check-kernel"]
 fn each_ring_pair_has_its_own_descriptor() {
     let Some(_module) = module() else { return };
     let mut a = try_open("vale0:1", 3, 64).unwrap();
@@ -146,7 +141,6 @@ fn each_ring_pair_has_its_own_descriptor() {
 }
 
 #[test]
-#[ignore = "needs netmap's kernel module: make check-kernel"]
 fn queues_are_synced_by_their_own_threads() {
     let Some(_module) = module() else { return };
     let a = try_open("vale0:1", 2, 64).unwrap();
