@@ -20,6 +20,8 @@ mod other;
 use other as os;
 
 pub use os::LinkEvents;
+#[cfg(target_os = "linux")]
+pub use os::completes_csum;
 
 /// A host interface, as it was when it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -22,10 +22,13 @@ use rtnl::{Change, LinkRecord, Rtnl, Target};
 mod ethtool;
 mod events;
 mod features;
+mod netdev;
+mod netlink;
 mod peer;
 mod rtnl;
 
 pub use events::LinkEvents;
+pub use netdev::completes_csum;
 pub(super) use peer::veth_peer;
 
 /// Of an alternative name (`ALTIFNAMSIZ` less the terminating NUL).
@@ -262,7 +265,7 @@ impl<'a> Query<'a> {
     }
 
     fn explain(&self, what: &str, error: &std::io::Error) -> Error {
-        match rtnl::errno(error) {
+        match netlink::errno(error) {
             Some(libc::ENODEV | libc::ENXIO) => no_such_interface(self.ifname),
             errno => Error::new(
                 errno.unwrap_or(libc::EIO),

@@ -58,6 +58,23 @@ fn the_loopback_interface() {
 }
 
 #[cfg(target_os = "linux")]
+#[test]
+fn no_driver_completes_checksums_on_loopback() {
+    let lo = HostInterface::read(LOOPBACK).unwrap();
+    match completes_csum(lo.ifindex) {
+        Ok(completes) => assert!(!completes),
+        Err(e) => {
+            println!("the kernel has no netdev family: {e}");
+            assert_eq!(e.raw_os_error(), Some(libc::ENOENT));
+            return;
+        }
+    }
+    // Not one that happens to be there.
+    let gone = completes_csum(i32::MAX as u32).unwrap_err();
+    assert_eq!(gone.raw_os_error(), Some(libc::ENODEV), "{gone}");
+}
+
+#[cfg(target_os = "linux")]
 mod linux {
     use std::io::Read;
     use std::path::{Path, PathBuf};

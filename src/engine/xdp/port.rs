@@ -17,7 +17,7 @@ use crate::engine::{
 };
 use crate::error::Result;
 use crate::index::OwnedBuf;
-use crate::netif::HostInterface;
+use crate::netif::{self, HostInterface};
 
 /// What a driver's `rx_dropped` contains in native mode. Others have counters of their own for it, which
 /// are in no common statistics.
@@ -79,8 +79,8 @@ pub(super) struct XdpPort {
     queues: (u32, u32),
     /// What its driver counts of other's drops.
     driver_counts: DriverCounts,
-    /// Checksums may be left to the kernel in copy mode.
-    takes_csum: bool,
+    /// Whether the kernel looks at metadata in copy mode.
+    looks_at_metadata: bool,
     /// The interface has left.
     lost: AtomicBool,
     sockets: Vec<Socket>,
@@ -106,7 +106,7 @@ impl XdpPort {
             ifindex: interface.ifindex,
             queues: (interface.n_rx_queues, interface.n_tx_queues),
             driver_counts: DriverCounts::of(&interface.driver),
-            takes_csum: metadata_are_looked_at(&interface.driver),
+            looks_at_metadata: metadata_are_looked_at(&interface.driver),
             lost: AtomicBool::new(false),
             sockets: Vec::new(),
             redirect,
@@ -171,9 +171,7 @@ impl XdpPort {
             if bound.tx_metadata {
                 ring.set_min_offset(TX_METADATA_LEN);
                 frames = frames.beginning_at(TX_METADATA_LEN);
-                // In copy mode the kernel does what the device cannot; with zero copy, not every driver
-                // looks at the metadata.
-                if !zero_copy && self.takes_csum {
+                if self.completes_csum(zero_copy) {
                     ring.set_takes_csum();
                 }
             }
@@ -199,6 +197,15 @@ impl XdpPort {
     /// Whether frames may take several buffers.
     pub(super) fn several_bufs(&self) -> bool {
         self.sockets.iter().all(|s| s.several_bufs)
+    }
+
+    /// Whether somebody completes checksums where metadata ask for it: in copy mode the kernel, which does what
+    /// the device cannot; with zero copy the driver, if it says so.
+    fn completes_csum(&self, zero_copy: bool) -> bool {
+        match zero_copy {
+            false => self.looks_at_metadata,
+            true => netif::completes_csum(self.ifindex).unwrap_or(false),
+        }
     }
 
     fn zero_copy(&self) -> bool {

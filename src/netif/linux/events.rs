@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-use super::rtnl::{self, Rtnl};
+use super::netlink;
+use super::rtnl::Rtnl;
 
 /// The multicast group that hears of links. From linux/rtnetlink.h.
 const RTMGRP_LINK: u32 = 1;
@@ -56,7 +57,7 @@ impl LinkEvents {
     pub fn look(&mut self, ifindex: u32) -> io::Result<Option<(String, bool)>> {
         match self.rtnl.get_by_index(ifindex) {
             Ok(link) => Ok(Some((link.name, link.flags & libc::IFF_UP as u32 != 0))),
-            Err(e) if rtnl::errno(&e) == Some(libc::ENODEV) => Ok(None),
+            Err(e) if netlink::errno(&e) == Some(libc::ENODEV) => Ok(None),
             Err(e) => Err(e),
         }
     }

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Links by rtnetlink: reading one, changing one.
 //!
-//! The crates netlink-sys and netlink-packet-core do sockets, headers and attributes. Of a link's
-//! attributes only those that are used here are decoded, so that no other one, of whatever kernel
-//! and driver, is a reason for failure.
+//! Of a link's attributes only those that are used here are decoded, so that no other one, of whatever
+//! kernel and driver, is a reason for failure.
 #![forbid(unsafe_code)]
 
 use std::io;
 use std::os::fd::RawFd;
 
 use netlink_packet_core::{
-    DecodeError, DefaultNla, Emitable, NLM_F_ACK, NLM_F_REQUEST, NLMSG_ERROR, NetlinkBuffer,
-    NlasIterator, parse_i32, parse_mac, parse_string, parse_u32,
+    DecodeError, DefaultNla, NLM_F_ACK, NlasIterator, parse_i32, parse_mac, parse_string, parse_u32,
 };
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
+
+use super::netlink::Netlink;
 
 // From linux/rtnetlink.h and linux/if_link.h.
 const RTM_NEWLINK: u16 = 16;
@@ -30,13 +30,6 @@ const IFLA_ALT_IFNAME: u16 = 53;
 // From linux/net_namespace.h.
 const NETNSA_NSID: u16 = 1;
 const NETNSA_FD: u16 = 3;
-// From linux/netlink.h.
-const NLMSGERR_ATTR_MSG: u16 = 1;
-const NLM_F_CAPPED: u16 = 0x100;
-const NLM_F_ACK_TLVS: u16 = 0x200;
-
-/// Bytes of a netlink header.
-const HEADER: usize = 16;
 /// Bytes of a `struct ifinfomsg`.
 const INFO: usize = 16;
 /// Bytes of a `struct rtgenmsg`, with padding.
@@ -83,26 +76,15 @@ pub(super) enum Target<'a> {
 
 /// A socket to ask about links.
 #[derive(Debug)]
-pub(super) struct Rtnl {
-    socket: Socket,
-    sequence: u32,
-}
+pub(super) struct Rtnl(Netlink);
 
 impl Rtnl {
     pub(super) fn new() -> io::Result<Rtnl> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind_auto()?;
-        socket.connect(&SocketAddr::new(0, 0))?;
-        // Only for better messages.
-        let _ = socket.set_ext_ack(true);
-        Ok(Rtnl {
-            socket,
-            sequence: 0,
-        })
+        Netlink::new(NETLINK_ROUTE).map(Rtnl)
     }
 
     pub(super) fn socket(&self) -> &Socket {
-        &self.socket
+        self.0.socket()
     }
 
     /// The link called `name`, which may be an alternative name.
@@ -120,7 +102,7 @@ impl Rtnl {
     /// What our network namespace calls the one that is open as `fd`; -1 when it has no number for it.
     pub(super) fn nsid(&mut self, fd: RawFd) -> io::Result<i32> {
         let which = DefaultNla::new(NETNSA_FD, fd.to_ne_bytes().to_vec());
-        let reply = self.ask(RTM_GETNSID, 0, &[0; GENERAL], &[which])?;
+        let reply = self.0.ask(RTM_GETNSID, 0, &[0; GENERAL], &[which])?;
         let attributes = reply.as_deref().and_then(|reply| reply.get(GENERAL..));
         NlasIterator::new(attributes.unwrap_or_default())
             .flatten()
@@ -130,7 +112,8 @@ impl Rtnl {
     }
 
     fn link(&mut self, info: &[u8; INFO], attributes: &[DefaultNla]) -> io::Result<LinkRecord> {
-        self.ask(RTM_GETLINK, 0, info, attributes)?
+        self.0
+            .ask(RTM_GETLINK, 0, info, attributes)?
             .and_then(|payload| LinkRecord::decode(&payload).ok())
             .ok_or_else(|| io::Error::from_raw_os_error(libc::EPROTO))
     }
@@ -156,43 +139,9 @@ impl Rtnl {
             Change::Mac(mac) => attributes.push(DefaultNla::new(IFLA_ADDRESS, mac.to_vec())),
         }
         // Not RTM_SETLINK: kernels before 5.5 take no alternative name there.
-        self.ask(RTM_NEWLINK, NLM_F_ACK, &info, &attributes)
+        self.0
+            .ask(RTM_NEWLINK, NLM_F_ACK, &info, &attributes)
             .map(|_| ())
-    }
-
-    /// Sends a request and takes the reply: the payload of what is not an acknowledgement.
-    fn ask(
-        &mut self,
-        message_type: u16,
-        flags: u16,
-        info: &[u8],
-        attributes: &[DefaultNla],
-    ) -> io::Result<Option<Vec<u8>>> {
-        self.sequence = self.sequence.wrapping_add(1);
-        let len = HEADER + info.len() + attributes.buffer_len();
-        let mut request = vec![0; len];
-        let mut message = NetlinkBuffer::new(&mut request);
-        message.set_length(len as u32);
-        message.set_message_type(message_type);
-        message.set_flags(NLM_F_REQUEST | flags);
-        message.set_sequence_number(self.sequence);
-        message.payload_mut()[..info.len()].copy_from_slice(info);
-        attributes.emit(&mut message.payload_mut()[info.len()..]);
-        self.socket.send(&request, 0)?;
-        loop {
-            let (datagram, _) = self.socket.recv_from_full()?;
-            // What is left of a request that was given up is passed over.
-            let Ok(reply) = NetlinkBuffer::new_checked(&datagram[..]) else {
-                return Err(io::Error::from_raw_os_error(libc::EPROTO));
-            };
-            if reply.sequence_number() != self.sequence {
-                continue;
-            }
-            return match reply.message_type() {
-                NLMSG_ERROR => verdict(&reply).map(|()| None),
-                _ => Ok(Some(reply.payload().to_vec())),
-            };
-        }
     }
 }
 
@@ -205,62 +154,6 @@ fn by_name(name: &str) -> DefaultNla {
         IFLA_IFNAME
     };
     DefaultNla::new(kind, text)
-}
-
-/// The error that an acknowledgement carries, with the kernel's own words if it has some.
-fn verdict(reply: &NetlinkBuffer<&[u8]>) -> io::Result<()> {
-    let payload = reply.payload();
-    let code = payload.get(..4).and_then(|code| parse_u32(code).ok());
-    let errno = match code.map(|code| (code as i32).wrapping_neg()) {
-        Some(0) => return Ok(()),
-        Some(errno) => errno,
-        None => libc::EPROTO,
-    };
-    let error = io::Error::from_raw_os_error(errno);
-    Err(match explanation(reply.flags(), payload) {
-        Some(why) => io::Error::new(error.kind(), Explained { errno, error, why }),
-        None => error,
-    })
-}
-
-/// What the kernel says why, after the code and the request's header (and the request, unless it was
-/// left out).
-fn explanation(flags: u16, payload: &[u8]) -> Option<String> {
-    if flags & NLM_F_ACK_TLVS == 0 {
-        return None;
-    }
-    let request = NetlinkBuffer::new(payload.get(4..4 + HEADER)?);
-    let repeated = match flags & NLM_F_CAPPED {
-        0 => (request.length() as usize).next_multiple_of(4),
-        _ => HEADER,
-    };
-    let attributes = payload.get(4 + repeated..)?;
-    NlasIterator::new(attributes)
-        .flatten()
-        .find(|nla| nla.kind() == NLMSGERR_ATTR_MSG)
-        .and_then(|nla| parse_string(nla.value()).ok())
-}
-
-/// An error of the operating system with the kernel's reason.
-#[derive(Debug)]
-struct Explained {
-    errno: i32,
-    error: io::Error,
-    why: String,
-}
-
-impl std::fmt::Display for Explained {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} ({})", self.error, self.why)
-    }
-}
-
-impl std::error::Error for Explained {}
-
-/// The number of an error that the kernel gave a reason for, or not.
-pub(super) fn errno(error: &io::Error) -> Option<i32> {
-    let explained = error.get_ref().and_then(|e| e.downcast_ref::<Explained>());
-    explained.map_or(error.raw_os_error(), |e| Some(e.errno))
 }
 
 impl LinkRecord {
