@@ -133,6 +133,12 @@ struct netmap_port_config {
      */
     bool trusted_peer;
     /**
+     * Engine xdp: packets that the driver handles at most in each call when
+     * the thread that receives polls it (SO_BUSY_POLL_BUDGET); 0 to leave the
+     * driver to its interrupts.
+     */
+    uint32_t busy_poll_budget;
+    /**
      * Whether checksums that a sender left out are completed: "auto", "on" or
      * "off"; NULL for "auto".
      */

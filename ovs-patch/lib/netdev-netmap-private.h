@@ -58,6 +58,7 @@ struct netdev_netmap {
     char *source OVS_GUARDED;           /* Option "null-source", or null. */
     bool trusted_peer OVS_GUARDED;      /* Option "trusted-peer". */
     char *rx_csum OVS_GUARDED;          /* Option "rx-csum", or null. */
+    int busy_poll_budget OVS_GUARDED;   /* Option "busy-poll-budget". */
     int requested_n_rxq OVS_GUARDED;
     int requested_n_txq OVS_GUARDED;
     int good_n_rxq OVS_GUARDED;         /* Had when it was open, or 0. */

@@ -50,6 +50,7 @@ COVERAGE_DEFINE(netmap_tx_dropped);
 
 enum { MAX_QUEUES = UINT16_MAX };   /* Netmap numbers them with 16 bits. */
 enum { MAX_INTERVAL = 1000000 };    /* Most "rxsync-intval", in us. */
+enum { MAX_BUSY_POLL_BUDGET = 64 }; /* What drivers expect at most. */
 
 struct netdev_rxq_netmap {
     struct netdev_rxq up;
@@ -117,6 +118,7 @@ netdev_netmap_open__(struct netdev_netmap *dev, int n_rxq,
         .rxsync_intval_us = dev->rxsync_intval,
         .null_source = dev->source,
         .trusted_peer = dev->trusted_peer,
+        .busy_poll_budget = dev->busy_poll_budget,
         .rx_csum = dev->rx_csum,
         .run_dir = ovs_rundir(),
     };
@@ -436,13 +438,17 @@ netdev_netmap_apply_config(struct netdev_netmap *dev, const struct smap *args)
     OVS_REQUIRES(dev->mutex)
 {
     bool trusted_peer = smap_get_bool(args, "trusted-peer", false);
-    int rxsync_intval, n_rxq;
+    int rxsync_intval, n_rxq, busy_poll_budget;
     int error;
 
     error = parse_integer(dev, args, "rxsync-intval", MAX_INTERVAL, -1,
                           &rxsync_intval);
     if (!error) {
         error = parse_integer(dev, args, "n_rxq", MAX_QUEUES, 1, &n_rxq);
+    }
+    if (!error) {
+        error = parse_integer(dev, args, "busy-poll-budget",
+                              MAX_BUSY_POLL_BUDGET, 0, &busy_poll_budget);
     }
     if (!error) {
         error = check_rx_csum(dev, args);
@@ -460,6 +466,10 @@ netdev_netmap_apply_config(struct netdev_netmap *dev, const struct smap *args)
     dev->reopen |= replace_string(&dev->source, smap_get(args, "null-source"));
     if (trusted_peer != dev->trusted_peer) {
         dev->trusted_peer = trusted_peer;
+        dev->reopen = true;
+    }
+    if (busy_poll_budget != dev->busy_poll_budget) {
+        dev->busy_poll_budget = busy_poll_budget;
         dev->reopen = true;
     }
     dev->reopen |= replace_string(&dev->rx_csum, smap_get(args, "rx-csum"));
@@ -522,6 +532,9 @@ netdev_netmap_get_config(const struct netdev *netdev, struct smap *args)
     }
     if (dev->trusted_peer) {
         smap_add(args, "trusted-peer", "true");
+    }
+    if (dev->busy_poll_budget) {
+        smap_add_format(args, "busy-poll-budget", "%d", dev->busy_poll_budget);
     }
     if (dev->rx_csum) {
         smap_add(args, "rx-csum", dev->rx_csum);

@@ -25,6 +25,9 @@ pub struct PortConfig<'a> {
     pub trusted_peer: bool,
     /// Whether partial checksums are completed.
     pub rx_csum: RxCsum,
+    /// Packets that a network driver handles at most when it is polled by the thread that receives; 0 where
+    /// that waits for the driver's interrupts.
+    pub busy_poll_budget: u32,
     /// Where to keep what must survive a crash.
     pub run_dir: Option<&'a Path>,
     /// How packets are made.
@@ -43,6 +46,7 @@ impl<'a> PortConfig<'a> {
             null_source: None,
             trusted_peer: false,
             rx_csum: RxCsum::Auto,
+            busy_poll_budget: 0,
             run_dir: None,
             packet,
         }

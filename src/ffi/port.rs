@@ -30,6 +30,9 @@ pub struct PortOptions {
     /// Whether frames stay where another process may write them while Open vSwitch works on them
     /// (VALE, pipes and the global region of netmap's module): else they are copied on receipt.
     pub trusted_peer: bool,
+    /// Engine xdp: packets that the driver handles at most in each call when the thread that receives polls
+    /// it (SO_BUSY_POLL_BUDGET); 0 to leave the driver to its interrupts.
+    pub busy_poll_budget: u32,
     /// Whether checksums that a sender left out are completed: "auto", "on" or "off"; NULL for "auto".
     pub rx_csum: *const c_char,
     /// Directory for what must survive a crash of the process; NULL for none.
@@ -110,6 +113,7 @@ pub(super) unsafe fn open(
         rxsync_interval_us: interval(options.rxsync_intval_us)?,
         null_source: source.as_deref(),
         trusted_peer: options.trusted_peer,
+        busy_poll_budget: options.busy_poll_budget,
         rx_csum: rx_csum.as_deref().unwrap_or("auto").parse()?,
         run_dir: run_dir.as_deref().map(Path::new),
         packet: host.layout(),

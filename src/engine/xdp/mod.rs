@@ -137,7 +137,7 @@ fn open_interface(
         (queues, buf_size(interface, mode))
     };
     let at_first = wanted(before, Mode::Native);
-    let queues_before = queues(before, rings, request.process.region_bufs)?;
+    let queues_before = queues(request, before, rings)?;
     let mut region = region(request, &queues_before, at_first.1)?;
 
     let redirect = redirect(before, rings)?;
@@ -146,7 +146,7 @@ fn open_interface(
     if interface.ifindex != before.ifindex {
         return Err(replaced(request));
     }
-    let queues = queues(&interface, rings, request.process.region_bufs)?;
+    let queues = queues(request, &interface, rings)?;
     let now = wanted(&interface, redirect.mode());
     if now != at_first {
         // There may not be memory for two.
@@ -294,7 +294,11 @@ fn check_mtu(interface: &HostInterface, buf_size: u32, several_bufs: Option<bool
 }
 
 /// The queues that `rings` means, with ring sizes that leave room for other ports in a region.
-fn queues(interface: &HostInterface, rings: Rings, region_bufs: u32) -> Result<Vec<Queue>> {
+fn queues(
+    request: &OpenRequest<'_>,
+    interface: &HostInterface,
+    rings: Rings,
+) -> Result<Vec<Queue>> {
     let n = interface.n_rx_queues.max(interface.n_tx_queues);
     let range = match rings {
         Rings::One(i) if (i as u32) < n => i as u32..i as u32 + 1,
@@ -307,12 +311,13 @@ fn queues(interface: &HostInterface, rings: Rings, region_bufs: u32) -> Result<V
         }
         _ => 0..n,
     };
-    let rx_slots = rx_slots(range.len() as u32, region_bufs);
+    let rx_slots = rx_slots(range.len() as u32, request.process.region_bufs);
     let queue = |queue| Queue {
         ifindex: interface.ifindex,
         queue,
         rx_slots: (queue < interface.n_rx_queues).then_some(rx_slots),
         tx_slots: (queue < interface.n_tx_queues).then_some(rx_slots / TX_SHARE),
+        busy_poll_budget: request.port.busy_poll_budget,
     };
     Ok(range.map(queue).collect())
 }

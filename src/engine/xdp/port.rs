@@ -157,7 +157,10 @@ impl XdpPort {
         let mut pair = RingPair { rx: None, tx: None };
         if let (Some(slots), Some(queues)) = (queue.rx_slots, bound.rx) {
             let ring = ring(slots, Direction::Rx)?;
-            let sync = RxSync::new(&ring, frames.clone(), queues, Arc::clone(&socket.fd));
+            let mut sync = RxSync::new(&ring, frames.clone(), queues, Arc::clone(&socket.fd));
+            if queue.busy_poll_budget > 0 {
+                sync.poll_driver();
+            }
             socket.rx = Some(sync.counters());
             let sync = Box::new(sync);
             pair.rx = Some(SyncedRing { ring, sync });
@@ -293,6 +296,13 @@ impl EnginePort for XdpPort {
             ("rx-ring-slots", rx.to_string()),
             ("tx-ring-slots", tx.to_string()),
             ("need-wakeup", "yes".into()),
+            (
+                "busy-poll-budget",
+                self.sockets
+                    .first()
+                    .map_or(0, |s| s.queue.busy_poll_budget)
+                    .to_string(),
+            ),
             (
                 "multi-buffer",
                 if self.several_bufs() { "yes" } else { "no" }.into(),

@@ -18,6 +18,15 @@ const SEND_BUFFER_PER_SLOT: u32 = 4096;
 /// From linux/if_xdp.h: frames may take several buffers.
 const XDP_USE_SG: u16 = 1 << 4;
 
+// From asm-generic/socket.h.
+const SO_PREFER_BUSY_POLL: i32 = 69;
+const SO_BUSY_POLL_BUDGET: i32 = 70;
+
+/// Microseconds for `SO_BUSY_POLL`. Calls that do not wait poll once, however many there are.
+const BUSY_POLL_US: u32 = 1;
+/// What drivers handle in one go at most (`NAPI_POLL_WEIGHT`).
+const MAX_BUSY_POLL_BUDGET: u32 = 64;
+
 /// The queue that a socket is for, and the rings it has.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Queue {
@@ -26,6 +35,8 @@ pub(super) struct Queue {
     /// Slots of its netmap rings, powers of two, and entries of its own.
     pub rx_slots: Option<u32>,
     pub tx_slots: Option<u32>,
+    /// Packets that the driver handles at most when a system call polls it; 0 if none is to.
+    pub busy_poll_budget: u32,
 }
 
 /// How a socket is bound. All sockets on a UMEM are bound alike: the first one decides.
@@ -139,6 +150,9 @@ fn open(queue: &Queue, umem: Umem<'_>, way: Way) -> Result<Bound> {
     // A failure costs throughput in copy mode only.
     let send_buffer = queue.tx_slots.unwrap_or(0) * SEND_BUFFER_PER_SLOT;
     let _ = set(&fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &send_buffer);
+    if queue.busy_poll_budget > 0 {
+        set_busy_poll(&fd, queue.busy_poll_budget)?;
+    }
 
     // Mapped before the socket is bound, as the kernel wants it.
     let at = ring_offsets(&fd)?;
@@ -192,6 +206,32 @@ fn open(queue: &Queue, umem: Umem<'_>, way: Way) -> Result<Bound> {
         way: Way { zero_copy, ..way },
         tx_metadata,
     })
+}
+
+/// Has system calls on `fd` poll the driver, which then takes fewer interrupts (NAPI busy polling).
+fn set_busy_poll(fd: &OwnedFd, budget: u32) -> Result<()> {
+    if budget > MAX_BUSY_POLL_BUDGET {
+        return Err(Error::new(
+            libc::EINVAL,
+            format!("a busy-poll budget of {budget}: expected 0 to {MAX_BUSY_POLL_BUDGET}"),
+        ));
+    }
+    for (option, value) in [
+        (SO_PREFER_BUSY_POLL, 1),
+        (libc::SO_BUSY_POLL, BUSY_POLL_US),
+        (SO_BUSY_POLL_BUDGET, budget),
+    ] {
+        set(fd, libc::SOL_SOCKET, option, &value).map_err(|e| {
+            let error = Error::from_io("cannot have busy polling", &e);
+            let hint = match error.errno() {
+                libc::ENOPROTOOPT => "the kernel has it from Linux 5.11 on",
+                libc::EPERM => "ovs-vswitchd needs the capability CAP_NET_ADMIN",
+                _ => return error,
+            };
+            Error::new(error.errno(), format!("{error}: {hint}"))
+        })?;
+    }
+    Ok(())
 }
 
 fn socket() -> Result<OwnedFd> {
@@ -310,6 +350,7 @@ pub(super) fn is_free(ifindex: u32, queue: u32) -> Result<bool> {
         queue,
         rx_slots: Some(1),
         tx_slots: None,
+        busy_poll_budget: 0,
     };
     let way = Way {
         zero_copy: false,

@@ -501,7 +501,8 @@ fn a_queue_of_an_attempt_that_failed_is_to_be_tried_again() {
         error.to_string().contains("queue 1")
     });
     let interface = HostInterface::read(&veth.near).unwrap();
-    let first = &queues(&interface, Rings::All, 32768).unwrap()[0];
+    let name = port(&veth.near);
+    let first = &queues(&request(&name), &interface, Rings::All).unwrap()[0];
     assert!(first.queue == 0 && release::was_ours(first));
     drop(rings);
     assert_all_free(&close(open_port(&veth.near).unwrap()));
@@ -561,6 +562,40 @@ fn nothing_of_a_whole_interface_passes_to_the_host() {
         answers
     });
     assert!(one.iter().sum::<usize>() > 0, "{one:?}");
+}
+
+/// With a budget, each rxsync has the driver work; and what no driver handles in one go is refused.
+#[test]
+fn drivers_are_polled() {
+    let Some(_alone) = alone("drivers_are_polled") else {
+        return;
+    };
+    let (left, right) = (Veth::new("10.77.20.1", ""), Veth::new("10.77.20.2", ""));
+    let (left_name, right_name) = (port(&left.near), port(&right.near));
+    let (mut a, mut b) = (request(&left_name), request(&right_name));
+    a.port.busy_poll_budget = 64;
+    b.port.busy_poll_budget = 1;
+    let (mut a, mut b) = match (open_with(&a), open_with(&b)) {
+        (Err(e), _) if e.errno() == libc::ENOPROTOOPT => {
+            println!("skipped: {e}");
+            return;
+        }
+        (a, b) => (a.unwrap(), b.unwrap()),
+    };
+    assert!(b.port.status().contains(&("busy-poll-budget", "1".into())));
+    let (there, back) = forwarding(&mut a, &mut b, || {
+        left.pings(200, "-i 0.002 10.77.20.2");
+    });
+    assert!(there >= 200 && back >= 200, "{there} {back}");
+    close(a);
+    let region = close(b);
+    assert_all_free(&region);
+
+    let mut too_many = request(&left_name);
+    too_many.port.busy_poll_budget = 65;
+    let error = error_of(&too_many);
+    assert_eq!(error.errno(), libc::EINVAL);
+    assert!(error.to_string().contains("expected 0 to 64"), "{error}");
 }
 
 /// What is sent while the interface is down is dropped and counted, and does not go out later.

@@ -36,6 +36,8 @@ pub(in crate::engine::xdp) struct RxSync {
     head: u32,
     /// As handed to the user.
     tail: u32,
+    /// Each rxsync lets the driver work, on this thread.
+    polls_driver: bool,
     fd: Arc<OwnedFd>,
     counters: Arc<RxSyncCounters>,
 }
@@ -54,11 +56,17 @@ impl RxSync {
             rx,
             head: 0,
             tail: 0,
+            polls_driver: false,
             fd,
             counters: Arc::default(),
         };
         sync.post(ring, ring.num_slots());
         sync
+    }
+
+    /// The socket is one with busy polling.
+    pub(in crate::engine::xdp) fn poll_driver(&mut self) {
+        self.polls_driver = true;
     }
 
     /// What it counts.
@@ -159,11 +167,15 @@ impl RingSync for RxSync {
     fn sync(&mut self, ring: &mut Ring) -> Result<(), i32> {
         let head = checked_head(ring, self.head, self.tail)?;
         self.post(ring, ring.distance(self.head, head));
-        self.receive(ring);
         // Only zero-copy drivers ever ask. A flag set just now is seen by the next rxsync: no fence.
-        if self.fill.needs_wakeup() && socket::wake_rx(&self.fd).is_err() {
-            self.counters.wakeup_errors.add(1);
+        let asked = self.fill.needs_wakeup();
+        if asked || self.polls_driver {
+            let done = socket::wake_rx(&self.fd);
+            if asked && done.is_err() {
+                self.counters.wakeup_errors.add(1);
+            }
         }
+        self.receive(ring);
         Ok(())
     }
 }

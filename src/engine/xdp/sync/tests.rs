@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 
 use netmap_sys::netmap::NS_MOREFRAG;
@@ -52,11 +53,15 @@ struct Rx {
 
 impl Rx {
     fn new() -> Rx {
+        Rx::with_socket(no_socket())
+    }
+
+    fn with_socket(socket: Arc<OwnedFd>) -> Rx {
         let buffers = buffers();
         let ring = buffers.ring(SLOTS, 0, Direction::Rx, HEADROOM).unwrap();
         let (ours_fill, fill) = fake::producer(SLOTS);
         let (ours_rx, received) = fake::consumer(SLOTS);
-        let sync = RxSync::new(&ring, frames(&buffers), (ours_fill, ours_rx), no_socket());
+        let sync = RxSync::new(&ring, frames(&buffers), (ours_fill, ours_rx), socket);
         Rx {
             fill,
             received,
@@ -139,6 +144,23 @@ impl Tx {
         let batch = self.ring.batch().unwrap();
         (0..batch.left()).map(|i| batch.slot(i).buf_idx).collect()
     }
+}
+
+/// Reading nothing takes a datagram off this socket, which stands for the driver's work.
+#[test]
+fn each_rxsync_polls_the_driver_if_told_to() {
+    let (driver, ours) = UnixDatagram::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let mut rx = Rx::with_socket(Arc::new(ours.try_clone().unwrap().into()));
+    let polled = |rx: &mut Rx| {
+        driver.send(b"work").unwrap();
+        rx.sync.sync(&mut rx.ring).unwrap();
+        ours.recv(&mut [0; 4]).is_err()
+    };
+    assert!(!polled(&mut rx));
+    rx.sync.poll_driver();
+    assert!(polled(&mut rx) && polled(&mut rx));
+    assert_eq!(rx.sync.counters().wakeup_errors.get(), 0);
 }
 
 #[test]
