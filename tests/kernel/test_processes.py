@@ -144,8 +144,8 @@ def scribbling(rig, note, seconds):
 def gets_well(rig, note):
     """The victim gets well: once all slots have come by, nothing is lost any more."""
     rig.flow("in_port=1,actions=output:2,output:3")
-    # The flood went on when the scribbler had gone, so that bad slots may be anywhere in the receive ring: a
-    # round is more than its 1024 slots.
+    # The flood went on when the scribbler had gone, so that bad slots may be anywhere in the
+    # receive ring: a round is more than its 1024 slots.
     frames = 1200
 
     def lost():
