@@ -4,10 +4,10 @@
 
 use std::io;
 
-use netlink_packet_core::{DecodeError, DefaultNla, NlasIterator, parse_u16, parse_u64};
+use netlink_packet_core::{DefaultNla, parse_u16, parse_u64};
 use netlink_sys::protocols::NETLINK_GENERIC;
 
-use super::netlink::Netlink;
+use super::netlink::{Netlink, attribute};
 
 // From linux/genetlink.h.
 const GENL_ID_CTRL: u16 = 16;
@@ -52,15 +52,4 @@ fn ask(
     let attributes = reply.as_ref().and_then(|reply| reply.get(header.len()..));
     let attributes = attributes.ok_or_else(|| io::Error::from_raw_os_error(libc::EPROTO))?;
     Ok(attributes.to_vec())
-}
-
-/// The value of the attribute of `kind`.
-fn attribute<T>(
-    attributes: &[u8],
-    kind: u16,
-    parse: fn(&[u8]) -> Result<T, DecodeError>,
-) -> Option<T> {
-    let mut attributes = NlasIterator::new(attributes).flatten();
-    let nla = attributes.find(|nla| nla.kind() == kind)?;
-    parse(nla.value()).ok()
 }

@@ -7,8 +7,8 @@
 use std::io;
 
 use netlink_packet_core::{
-    DefaultNla, Emitable, NLM_F_REQUEST, NLMSG_ERROR, NetlinkBuffer, NlasIterator, parse_string,
-    parse_u32,
+    DecodeError, DefaultNla, Emitable, NLM_F_REQUEST, NLMSG_ERROR, NetlinkBuffer, NlasIterator,
+    parse_string, parse_u32,
 };
 use netlink_sys::{Socket, SocketAddr};
 
@@ -109,11 +109,11 @@ fn explanation(flags: u16, payload: &[u8]) -> Option<String> {
         0 => (request.length() as usize).next_multiple_of(4),
         _ => HEADER,
     };
-    let attributes = payload.get(4 + repeated..)?;
-    NlasIterator::new(attributes)
-        .flatten()
-        .find(|nla| nla.kind() == NLMSGERR_ATTR_MSG)
-        .and_then(|nla| parse_string(nla.value()).ok())
+    attribute(
+        payload.get(4 + repeated..)?,
+        NLMSGERR_ATTR_MSG,
+        parse_string,
+    )
 }
 
 /// An error of the operating system with the kernel's reason.
@@ -136,4 +136,15 @@ impl std::error::Error for Explained {}
 pub(super) fn errno(error: &io::Error) -> Option<i32> {
     let explained = error.get_ref().and_then(|e| e.downcast_ref::<Explained>());
     explained.map_or(error.raw_os_error(), |e| Some(e.errno))
+}
+
+/// The value of the attribute of `kind`.
+pub(super) fn attribute<T>(
+    attributes: &[u8],
+    kind: u16,
+    parse: fn(&[u8]) -> Result<T, DecodeError>,
+) -> Option<T> {
+    let mut attributes = NlasIterator::new(attributes).flatten();
+    let nla = attributes.find(|nla| nla.kind() == kind)?;
+    parse(nla.value()).ok()
 }

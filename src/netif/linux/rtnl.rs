@@ -13,7 +13,7 @@ use netlink_packet_core::{
 };
 use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
 
-use super::netlink::Netlink;
+use super::netlink::{Netlink, attribute};
 
 // From linux/rtnetlink.h and linux/if_link.h.
 const RTM_NEWLINK: u16 = 16;
@@ -104,10 +104,7 @@ impl Rtnl {
         let which = DefaultNla::new(NETNSA_FD, fd.to_ne_bytes().to_vec());
         let reply = self.0.ask(RTM_GETNSID, 0, &[0; GENERAL], &[which])?;
         let attributes = reply.as_deref().and_then(|reply| reply.get(GENERAL..));
-        NlasIterator::new(attributes.unwrap_or_default())
-            .flatten()
-            .find(|nla| nla.kind() == NETNSA_NSID)
-            .and_then(|nla| parse_i32(nla.value()).ok())
+        attribute(attributes.unwrap_or_default(), NETNSA_NSID, parse_i32)
             .ok_or_else(|| io::Error::from_raw_os_error(libc::EPROTO))
     }
 
