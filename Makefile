@@ -23,15 +23,15 @@ export OVS OVS_DIR PREFIX LIBDIR DESTDIR TESTS JOBS NETMAP_KO PKT_GEN KERNEL QEM
        NETMAP_DRIVERS TRAFFIC STEPS SUITE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ovn check check-events check-netmap check-kernel check-nic soak ovs lib bench deb check-deb install clean
+.PHONY: help demo demo-ovn check check-events check-netmap check-kernel check-nic check-series soak ovs lib bench deb check-deb install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 	@echo
 	@echo '  OVS=3.1       the OVS release, one of ovs-patch/releases (Debian openvswitch-source);'
-	@echo '                check takes all of them without it, the others 3.1'
+	@echo '                check and check-series take all of them without it, the others 3.1'
 	@echo '  OVS_DIR=PATH  an OVS source tree to use instead; it is copied, not touched'
-	@echo "  TESTS=...     for check-netmap, only these: '1-20' or '-k conntrack';"
+	@echo "  TESTS=...     for check-netmap and check-series, only these: '1-20' or '-k conntrack';"
 	@echo '                for check-kernel and check-nic, those whose names match: vale'
 	@echo "  STEPS=...     for check, only the steps whose names match: 'clippy|pytest'"
 	@echo '  NETMAP_KO=PATH  PKT_GEN=PATH  KERNEL=VMLINUZ   for check-kernel: what the VM runs'
@@ -58,6 +58,9 @@ check-kernel: ## the kernel engine on the real netmap module, in a VM (NETMAP_KO
 
 check-nic: ## engine xdp on emulated network cards with zero copy, in a VM (KERNEL= QEMU= TESTS=)
 	@scripts/check-nic.sh
+
+check-series: ## each step of the patch series builds and passes unit tests of Open vSwitch (OVS= TESTS=)
+	@scripts/check-series.sh
 
 soak: ## traffic of all kinds while everything is changed all the time (SOAK_MINUTES=10)
 	@scripts/drive.sh soak.py
