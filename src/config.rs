@@ -48,13 +48,9 @@ const EXTRA_BUFS: Bounds<u32> = Bounds {
 /// error.
 pub const MAX_RXSYNC_INTERVAL_US: u64 = 1_000_000;
 
-/// The default is the original's: at 10 Gbit/s some 70 of the smallest frames arrive in 5 µs, which
-/// is far from filling a ring.
-const RXSYNC_INTERVAL_US: Bounds<u64> = Bounds {
-    min: 0,
-    default: 5,
-    max: MAX_RXSYNC_INTERVAL_US,
-};
+/// [`RxsyncInterval::Auto`] without load. It is the original's default: at 10 Gbit/s some 70 of the smallest
+/// frames arrive in 5 µs, which is far from filling a ring.
+const AUTO_RXSYNC_INTERVAL_US: u64 = 5;
 
 /// The default holds seven AF_XDP ports with one ring pair (2560 slots) and their extra buffers, in
 /// 64 MiB. Less than the minimum does not hold one.
@@ -137,6 +133,35 @@ impl fmt::Display for BufSize {
     }
 }
 
+/// Value of `rxsync-intval`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RxsyncInterval {
+    /// A short one while little arrives, a longer one while much does
+    /// ([`Throttle`](crate::throttle::Throttle)).
+    Auto,
+    /// So many microseconds, always.
+    Us(u64),
+}
+
+impl RxsyncInterval {
+    /// The shortest it can be, in microseconds.
+    pub fn us(self) -> u64 {
+        match self {
+            RxsyncInterval::Auto => AUTO_RXSYNC_INTERVAL_US,
+            RxsyncInterval::Us(us) => us,
+        }
+    }
+}
+
+impl fmt::Display for RxsyncInterval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RxsyncInterval::Auto => write!(f, "{AUTO_RXSYNC_INTERVAL_US} and longer under load"),
+            RxsyncInterval::Us(us) => us.fmt(f),
+        }
+    }
+}
+
 /// The configuration of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
@@ -144,8 +169,8 @@ pub struct Config {
     pub init: bool,
     /// `netmap-nextrabufs`: extra buffers a port asks for.
     pub extra_bufs: u32,
-    /// `rxsync-intval`: for ports without one of their own, in microseconds.
-    pub rxsync_interval_us: u64,
+    /// `rxsync-intval`: for ports without one of their own.
+    pub rxsync_interval: RxsyncInterval,
     /// `netmap-engine`.
     pub engine: EngineChoice,
     /// `netmap-region-bufs`: buffers in the user-space region.
@@ -159,7 +184,7 @@ impl Config {
     pub const DEFAULT: Config = Config {
         init: false,
         extra_bufs: EXTRA_BUFS.default,
-        rxsync_interval_us: RXSYNC_INTERVAL_US.default,
+        rxsync_interval: RxsyncInterval::Auto,
         engine: EngineChoice::Auto,
         region_bufs: REGION_BUFS.default,
         buf_size: BufSize::Auto,
@@ -175,7 +200,7 @@ impl Config {
         let config = Config {
             init: reader.boolean(KEY_INIT),
             extra_bufs: reader.integer(KEY_EXTRA_BUFS, &EXTRA_BUFS),
-            rxsync_interval_us: reader.integer(KEY_RXSYNC_INTERVAL, &RXSYNC_INTERVAL_US),
+            rxsync_interval: reader.rxsync_interval(),
             engine: reader.engine(),
             region_bufs: reader.integer(KEY_REGION_BUFS, &REGION_BUFS),
             buf_size: reader.buf_size(),
@@ -240,6 +265,19 @@ impl Reader<'_> {
             let value: T = text.trim_start().parse().ok()?;
             (value >= min && value <= max).then_some(value)
         })
+    }
+
+    fn rxsync_interval(&mut self) -> RxsyncInterval {
+        let expected = format_args!("an integer from 0 to {MAX_RXSYNC_INTERVAL_US}");
+        self.read(
+            KEY_RXSYNC_INTERVAL,
+            RxsyncInterval::Auto,
+            expected,
+            |text| {
+                let us = text.trim_start().parse().ok()?;
+                (us <= MAX_RXSYNC_INTERVAL_US).then_some(RxsyncInterval::Us(us))
+            },
+        )
     }
 
     fn engine(&mut self) -> EngineChoice {
@@ -339,7 +377,7 @@ impl Store {
         }
         let config = Config {
             extra_bufs: wanted.extra_bufs,
-            rxsync_interval_us: wanted.rxsync_interval_us,
+            rxsync_interval: wanted.rxsync_interval,
             ..old
         };
         self.publish(&mut state, config);
@@ -420,7 +458,7 @@ mod tests {
     #[test]
     fn no_keys_mean_the_defaults() {
         assert_eq!(parse(&[]), (Config::DEFAULT, vec![]));
-        assert_eq!(Config::default().rxsync_interval_us, 5);
+        assert_eq!(Config::default().rxsync_interval.us(), 5);
     }
 
     #[test]
@@ -437,7 +475,7 @@ mod tests {
         let expected = Config {
             init: true,
             extra_bufs: 32,
-            rxsync_interval_us: 0,
+            rxsync_interval: RxsyncInterval::Us(0),
             engine: EngineChoice::Userspace,
             region_bufs: 4096,
             buf_size: BufSize::Bytes(4096),
@@ -465,7 +503,7 @@ mod tests {
     fn one_bad_value_does_not_spoil_the_others() {
         let (config, problems) = parse(&[(KEY_EXTRA_BUFS, "x"), (KEY_RXSYNC_INTERVAL, "7")]);
         assert_eq!(problems.len(), 1);
-        assert_eq!(config.rxsync_interval_us, 7);
+        assert_eq!(config.rxsync_interval, RxsyncInterval::Us(7));
     }
 
     #[test]
@@ -484,7 +522,10 @@ mod tests {
         let before = store.generation.load(Ordering::Acquire);
         let changed: &[(&str, &str)] = &[(KEY_INIT, "true"), (KEY_RXSYNC_INTERVAL, "50")];
         assert!(store.reload(&|key| lookup(changed, key)).is_empty());
-        assert_eq!(store.state.read().config.rxsync_interval_us, 50);
+        assert_eq!(
+            store.state.read().config.rxsync_interval,
+            RxsyncInterval::Us(50)
+        );
         assert_eq!(store.generation.load(Ordering::Acquire), before + 1);
     }
 
@@ -523,7 +564,7 @@ mod tests {
             for value in [text, number.to_string()] {
                 let (config, _) = Config::parse(&|_| Some(value.clone()));
                 prop_assert!((32..=1 << 20).contains(&config.extra_bufs));
-                prop_assert!(config.rxsync_interval_us <= MAX_RXSYNC_INTERVAL_US);
+                prop_assert!(config.rxsync_interval.us() <= MAX_RXSYNC_INTERVAL_US);
                 prop_assert!((4096..=1 << 22).contains(&config.region_bufs));
                 let sizes = [2048, 4096].map(BufSize::Bytes);
                 prop_assert!(sizes.contains(&config.buf_size) || config.buf_size == BufSize::Auto);

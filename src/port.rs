@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::clock;
-use crate::config::{self, PortConfig};
+use crate::config::{self, PortConfig, RxsyncInterval};
 use crate::counters::{RxCounters, TxCounters};
 use crate::engine::{self, EnginePort, FrameRoom, Held, OpenRequest, Opened, RingPair, SyncedRing};
 use crate::error::{Error, Result};
@@ -123,7 +123,7 @@ pub fn ports() -> Vec<Arc<PortState>> {
 pub fn follow_global_interval() {
     for port in ports() {
         if port.follows_global.load(Ordering::Relaxed) {
-            port.interval.set(global_ticks());
+            follow_global(&port.interval);
         }
     }
 }
@@ -153,8 +153,13 @@ pub fn surrender() {
     }
 }
 
-fn global_ticks() -> u64 {
-    clock::us_to_ticks(config::current().rxsync_interval_us)
+fn follow_global(interval: &Interval) {
+    let wanted = config::current().rxsync_interval;
+    let ticks = clock::us_to_ticks(wanted.us());
+    match wanted {
+        RxsyncInterval::Auto => interval.set_growing(ticks),
+        RxsyncInterval::Us(_) => interval.set(ticks),
+    }
 }
 
 /// Refuses a link of another interface than the engine opened, whose name it has by now.
@@ -400,7 +405,7 @@ impl PortState {
         rx.chain(tx).sum()
     }
 
-    /// Microseconds between syncs of an idle ring.
+    /// Fewest microseconds between syncs of an idle ring.
     pub fn rxsync_interval_us(&self) -> u64 {
         clock::ticks_to_us(self.interval.get())
     }
@@ -656,9 +661,9 @@ pub fn sum(lists: impl Iterator<Item = Vec<(&'static str, u64)>>) -> Vec<(&'stat
 }
 
 fn set_interval(interval: &Interval, us: Option<u64>) -> Result<()> {
-    let ticks = match us {
-        None => global_ticks(),
-        Some(us) if us <= config::MAX_RXSYNC_INTERVAL_US => clock::us_to_ticks(us),
+    match us {
+        None => follow_global(interval),
+        Some(us) if us <= config::MAX_RXSYNC_INTERVAL_US => interval.set(clock::us_to_ticks(us)),
         Some(us) => {
             return Err(Error::new(
                 libc::EINVAL,
@@ -668,8 +673,7 @@ fn set_interval(interval: &Interval, us: Option<u64>) -> Result<()> {
                 ),
             ));
         }
-    };
-    interval.set(ticks);
+    }
     Ok(())
 }
 
@@ -694,4 +698,22 @@ fn deal(rings: Vec<SyncedRing>, n: usize) -> Vec<Vec<SyncedRing>> {
         queues[i % n].push(ring);
     }
     queues
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_interval_that_nobody_set_grows() {
+        let interval = Interval::new(0);
+        let grows = |us| set_interval(&interval, us).map(|()| interval.doublings(1) > 0);
+        assert_eq!(grows(None), Ok(true));
+        assert_eq!(interval.get(), clock::us_to_ticks(5));
+        assert_eq!(grows(Some(5)), Ok(false));
+        assert_eq!(interval.get(), clock::us_to_ticks(5));
+        assert_eq!(grows(None), Ok(true));
+        assert!(grows(Some(config::MAX_RXSYNC_INTERVAL_US + 1)).is_err());
+        assert_eq!(grows(None), Ok(true));
+    }
 }

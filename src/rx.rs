@@ -183,8 +183,12 @@ impl RxRing {
     /// frame, or makes no sense, which the other side sets right in a sync - syncs and tries again.
     #[inline]
     fn recv(&mut self, burst: &mut RxBurst<'_>) {
-        if self.drain(burst) == 0 && self.rxsync() && self.drain(burst) == 0 {
-            idle(burst.pool());
+        if self.drain(burst) == 0 && self.rxsync() {
+            let frames = self.drain(burst);
+            self.throttle.found(frames);
+            if frames == 0 {
+                idle(burst.pool());
+            }
         }
     }
 

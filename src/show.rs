@@ -34,7 +34,7 @@ struct Report {
     engine: String,
     /// `netmap-nextrabufs` in force.
     nextrabufs: u32,
-    /// The global `rxsync-intval` in force, in microseconds.
+    /// The global `rxsync-intval` in force, in microseconds; the shortest there is, if none is set.
     #[serde(rename = "rxsync-intval")]
     rxsync_intval: u64,
     regions: Vec<RegionReport>,
@@ -109,7 +109,7 @@ impl Report {
         Report {
             engine: config.engine.to_string(),
             nextrabufs: config.extra_bufs,
-            rxsync_intval: config.rxsync_interval_us,
+            rxsync_intval: config.rxsync_interval.us(),
             regions: pools
                 .iter()
                 .map(|pool| RegionReport::new(pool, &ports))

@@ -3,40 +3,80 @@
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// An interval in ticks that one thread changes while others wait by it.
 ///
-/// The ticks stand alone, no other data is published with them: relaxed accesses are enough, and a
-/// thread that sees the old value for one more poll does no harm.
+/// Its parts are changed one after the other, and no other data is published with them: relaxed accesses
+/// are enough, and a thread that sees an old value for one more poll does no harm.
 #[derive(Debug, Clone, Default)]
-pub struct Interval(Arc<AtomicU64>);
+pub struct Interval(Arc<Parts>);
+
+#[derive(Debug, Default)]
+struct Parts {
+    ticks: AtomicU64,
+    /// How often it may be doubled.
+    doublings: AtomicU32,
+}
+
+/// Of an interval that grows: up to eight times, 40 µs from 5. On veths that is where larger bursts begin to
+/// save nothing any more (docs/performance.md); a ring of 1024 slots lasts for 25 million frames a second.
+const DOUBLINGS: u32 = 3;
+
+/// Frames found by a sync for which a growing interval stays as it is: about what Open vSwitch takes at once
+/// (32, its NETDEV_MAX_BURST). With fewer it is doubled, if there are [`FEWEST_FRAMES`]; with more, halved.
+const ENOUGH_FRAMES: std::ops::Range<usize> = 16..32;
+
+/// Below so many frames a sync, nobody has to wait for others.
+const FEWEST_FRAMES: usize = 2;
 
 impl Interval {
     /// An interval of `ticks`.
     pub fn new(ticks: u64) -> Interval {
-        Interval(Arc::new(AtomicU64::new(ticks)))
+        let interval = Interval::default();
+        interval.set(ticks);
+        interval
     }
 
-    /// Changes it for every [`Throttle`] made from it or from a clone.
+    /// Changes it for every [`Throttle`] made from it or from a clone: to exactly `ticks`.
     pub fn set(&self, ticks: u64) {
-        self.0.store(ticks, Ordering::Relaxed);
+        self.0.doublings.store(0, Ordering::Relaxed);
+        self.0.ticks.store(ticks, Ordering::Relaxed);
     }
 
-    /// The ticks.
+    /// Likewise, to one of `ticks` that grows under load.
+    pub fn set_growing(&self, ticks: u64) {
+        self.0.ticks.store(ticks, Ordering::Relaxed);
+        self.0.doublings.store(DOUBLINGS, Ordering::Relaxed);
+    }
+
+    /// The ticks; the fewest, if it grows.
     #[inline]
     pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.ticks.load(Ordering::Relaxed)
+    }
+
+    /// `wanted` doublings, or as many as there may be.
+    #[inline]
+    pub(crate) fn doublings(&self, wanted: u32) -> u32 {
+        wanted.min(self.0.doublings.load(Ordering::Relaxed))
     }
 }
 
 /// Says "due" once an interval, on the average, and never saves up.
+///
+/// Where the interval grows, it follows the load as interrupt moderation of network cards does: when few
+/// packets are there at each time, but some, the next wait is twice as long, so that more packets come at once
+/// and the calls that receive and send them are fewer. A queue where nothing was found is looked at again after
+/// the shortest wait, so single packets never meet a long one.
 #[derive(Debug)]
 pub struct Throttle {
     interval: Interval,
     /// The time from which the interval counts. None before the first call, so that a queue does
     /// not start its life by waiting.
     reference: Option<u64>,
+    /// How often the interval is doubled now.
+    doublings: u32,
 }
 
 impl Throttle {
@@ -45,6 +85,7 @@ impl Throttle {
         Throttle {
             interval: interval.clone(),
             reference: None,
+            doublings: 0,
         }
     }
 
@@ -57,7 +98,7 @@ impl Throttle {
     /// not followed by a burst.
     #[inline]
     pub fn due(&mut self, now: u64) -> bool {
-        let interval = self.interval.get();
+        let interval = self.interval.get() << self.interval.doublings(self.doublings);
         let Some(reference) = self.reference else {
             self.reference = Some(now);
             return true;
@@ -75,6 +116,20 @@ impl Throttle {
             now
         });
         true
+    }
+
+    /// A sync that was due found so many `frames`.
+    #[inline]
+    pub fn found(&mut self, frames: usize) {
+        let doublings = match frames {
+            0 => 0,
+            _ if !(FEWEST_FRAMES..ENOUGH_FRAMES.end).contains(&frames) => {
+                self.doublings.saturating_sub(1)
+            }
+            _ if frames < ENOUGH_FRAMES.start => self.doublings + 1,
+            _ => self.doublings,
+        };
+        self.doublings = self.interval.doublings(doublings);
     }
 }
 
@@ -178,6 +233,59 @@ mod tests {
         assert!(!t.due(1_000_000));
         interval.set(0);
         assert!(t.due(1_000_000));
+    }
+
+    fn growing(ticks: u64) -> (Interval, Throttle) {
+        let interval = Interval::new(0);
+        interval.set_growing(ticks);
+        let mut t = Throttle::new(&interval);
+        assert!(t.due(0));
+        (interval, t)
+    }
+
+    /// How long `t`, whose reference is `start`, waits.
+    fn wait(t: &mut Throttle, start: u64) -> u64 {
+        (1..).find(|&passed| t.due(start + passed)).unwrap()
+    }
+
+    #[test]
+    fn an_interval_grows_while_a_few_frames_come_at_once() {
+        let (_, mut t) = growing(100);
+        let mut now = 0;
+        for expected in [200, 400, 800, 800] {
+            t.found(2);
+            assert_eq!(wait(&mut t, now), expected);
+            now += expected;
+        }
+        t.found(16);
+        assert_eq!(wait(&mut t, now), 800);
+        t.found(32);
+        assert_eq!(wait(&mut t, now + 800), 400);
+        t.found(1);
+        assert_eq!(wait(&mut t, now + 1200), 200);
+    }
+
+    #[test]
+    fn an_idle_queue_has_the_shortest_interval() {
+        let (_, mut t) = growing(100);
+        (0..5).for_each(|_| t.found(8));
+        t.found(0);
+        assert_eq!(wait(&mut t, 0), 100);
+        t.found(1);
+        assert_eq!(wait(&mut t, 100), 100);
+    }
+
+    #[test]
+    fn a_fixed_interval_does_not_grow() {
+        let (interval, mut t) = growing(100);
+        (0..5).for_each(|_| t.found(8));
+        interval.set(100);
+        assert_eq!(wait(&mut t, 0), 100);
+        (0..5).for_each(|_| t.found(8));
+        assert_eq!(wait(&mut t, 100), 100);
+        interval.set(u64::MAX);
+        t.found(8);
+        assert!(!t.due(1 << 60));
     }
 
     proptest! {

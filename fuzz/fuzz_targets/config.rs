@@ -56,7 +56,7 @@ fuzz_target!(|text: &str| {
 
 fn check(read: &Config) {
     assert!((32..=1 << 20).contains(&read.extra_bufs));
-    assert!(read.rxsync_interval_us <= config::MAX_RXSYNC_INTERVAL_US);
+    assert!(read.rxsync_interval.us() <= config::MAX_RXSYNC_INTERVAL_US);
     assert!((4096..=1 << 22).contains(&read.region_bufs));
     let sizes = [BufSize::Auto, BufSize::Bytes(2048), BufSize::Bytes(4096)];
     assert!(sizes.contains(&read.buf_size));

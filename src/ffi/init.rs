@@ -42,7 +42,7 @@ pub unsafe extern "C" fn netmap_init(other_config: *const Smap) {
              ticks a second",
             config.engine,
             config.extra_bufs,
-            config.rxsync_interval_us,
+            config.rxsync_interval,
             rate
         );
     });

@@ -19,7 +19,7 @@ PERCENTILES = (50, 99, 99.9)
 
 
 def variants(quick):
-    """Ours first, as it is by default, which is 5 us."""
+    """Ours first, as it is by default, which is 5 us without load."""
     makers = on_interfaces(quick)
     if not quick:
         makers[1:1] = [
