@@ -23,13 +23,6 @@ struct Parts {
 /// save nothing any more (docs/performance.md); a ring of 1024 slots lasts for 25 million frames a second.
 const DOUBLINGS: u32 = 3;
 
-/// Frames found by a sync for which a growing interval stays as it is: about what Open vSwitch takes at once
-/// (32, its NETDEV_MAX_BURST). With fewer it is doubled, if there are [`FEWEST_FRAMES`]; with more, halved.
-const ENOUGH_FRAMES: std::ops::Range<usize> = 16..32;
-
-/// Below so many frames a sync, nobody has to wait for others.
-const FEWEST_FRAMES: usize = 2;
-
 impl Interval {
     /// An interval of `ticks`.
     pub fn new(ticks: u64) -> Interval {
@@ -123,11 +116,11 @@ impl Throttle {
     pub fn found(&mut self, frames: usize) {
         let doublings = match frames {
             0 => 0,
-            _ if !(FEWEST_FRAMES..ENOUGH_FRAMES.end).contains(&frames) => {
-                self.doublings.saturating_sub(1)
-            }
-            _ if frames < ENOUGH_FRAMES.start => self.doublings + 1,
-            _ => self.doublings,
+            1 => self.doublings.saturating_sub(1),
+            2..=15 => self.doublings + 1,
+            // About what Open vSwitch takes at once (NETDEV_MAX_BURST, 32).
+            16..=31 => self.doublings,
+            _ => self.doublings.saturating_sub(1),
         };
         self.doublings = self.interval.doublings(doublings);
     }
