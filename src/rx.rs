@@ -21,6 +21,10 @@ mod copy;
 mod frags;
 mod swap;
 
+/// The other side gets slots back when it lacks one in so many, though there is more to receive: what comes in
+/// the meantime finds room.
+const REFILL_PART: u32 = 4;
+
 /// A receive queue: the rings that one thread polls.
 pub struct RxQueue {
     rings: Vec<RxRing>,
@@ -42,6 +46,8 @@ pub struct RxQueue {
 #[repr(align(128))]
 struct RxRing {
     synced: SyncedRing,
+    /// Its `head` at the last sync: the slots from there on are not the other side's yet.
+    synced_head: u32,
     throttle: Throttle,
     counters: Arc<RxCounters>,
     copies: bool,
@@ -87,6 +93,7 @@ impl RxQueue {
         let counters = Arc::new(RxCounters::default());
         self.rings.push(RxRing {
             synced,
+            synced_head: 0,
             throttle: Throttle::new(interval),
             counters: Arc::clone(&counters),
             copies: self.copies,
@@ -180,16 +187,29 @@ impl RxRing {
     }
 
     /// Receives what is in the ring. If that is nothing - it is empty, or has only the beginning of a
-    /// frame, or makes no sense, which the other side sets right in a sync - syncs and tries again.
+    /// frame, or makes no sense, which the other side sets right in a sync - syncs and tries again. If it is
+    /// something, syncs when the other side lacks a good part of its buffers.
     #[inline]
     fn recv(&mut self, burst: &mut RxBurst<'_>) {
-        if self.drain(burst) == 0 && self.rxsync() {
+        if self.drain(burst) > 0 {
+            if self.unsynced() >= self.synced.ring.num_slots() / REFILL_PART {
+                self.rxsync();
+            }
+        } else if self.rxsync() {
             let frames = self.drain(burst);
             self.throttle.found(frames);
             if frames == 0 {
                 idle(burst.pool());
             }
         }
+    }
+
+    /// Slots that were passed since the last sync.
+    #[inline]
+    fn unsynced(&self) -> u32 {
+        let ring = &self.synced.ring;
+        let passed = ring.distance_checked(self.synced_head, ring.head());
+        passed.unwrap_or(0)
     }
 
     /// Receives what is in the ring; returns how many frames.
@@ -256,6 +276,10 @@ impl RxRing {
         if self.synced.sync().is_err() {
             self.counters.sync_errors.add(1);
             return false;
+        }
+        let head = self.synced.ring.head();
+        if head < self.synced.ring.num_slots() {
+            self.synced_head = head;
         }
         true
     }
