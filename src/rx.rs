@@ -23,7 +23,7 @@ mod swap;
 
 /// The other side gets slots back when it lacks one in so many, though there is more to receive: what comes in
 /// the meantime finds room.
-const REFILL_PART: u32 = 4;
+const REFILL_PART: u32 = 16;
 
 /// A receive queue: the rings that one thread polls.
 pub struct RxQueue {
