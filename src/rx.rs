@@ -192,8 +192,9 @@ impl RxRing {
     #[inline]
     fn recv(&mut self, burst: &mut RxBurst<'_>) {
         if self.drain(burst) > 0 {
-            if self.unsynced() >= self.synced.ring.num_slots() / REFILL_PART {
-                self.rxsync();
+            let passed = self.unsynced();
+            if passed >= self.synced.ring.num_slots() / REFILL_PART && self.rxsync() {
+                self.throttle.found(passed as usize);
             }
         } else if self.rxsync() {
             let frames = self.drain(burst);

@@ -111,7 +111,7 @@ impl Throttle {
         true
     }
 
-    /// A sync that was due found so many `frames`.
+    /// So many `frames` were found by a sync that was due, or received since the one before it.
     #[inline]
     pub fn found(&mut self, frames: usize) {
         let doublings = match frames {
