@@ -7,6 +7,7 @@
 asked=${OVS:-}
 . "$(dirname "$0")/lib.sh"
 
+[ -z "$OVS_DIR" ] || die "OVS_DIR=$OVS_DIR: the series are for the releases in ovs-patch/releases: give OVS= instead"
 need_sources
 need_packages "${BUILD_PACKAGES[@]}" git
 "$ROOT/scripts/build-lib.sh"
