@@ -116,11 +116,10 @@ impl Throttle {
     pub fn found(&mut self, frames: usize) {
         let doublings = match frames {
             0 => 0,
-            1 => self.doublings.saturating_sub(1),
+            1 | 32.. => self.doublings.saturating_sub(1),
             2..=15 => self.doublings + 1,
             // About what Open vSwitch takes at once (NETDEV_MAX_BURST, 32).
             16..=31 => self.doublings,
-            _ => self.doublings.saturating_sub(1),
         };
         self.doublings = self.interval.doublings(doublings);
     }
