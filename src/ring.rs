@@ -100,6 +100,18 @@ impl SlotCell {
         )
     }
 
+    /// Index of its buffer.
+    #[inline]
+    pub fn buf_idx(&self) -> u32 {
+        Slot::from_words(self.first.load(Ordering::Relaxed), 0).buf_idx
+    }
+
+    /// Its `ptr`.
+    #[inline]
+    pub fn ptr(&self) -> u64 {
+        self.ptr.load(Ordering::Relaxed)
+    }
+
     /// Overwrites the slot but for `ptr`.
     #[inline]
     pub fn write_first(&self, slot: Slot) {
@@ -290,6 +302,13 @@ impl Ring {
     #[inline]
     pub fn max_offset(&self) -> u32 {
         self.max_offset
+    }
+
+    /// Whether `ptr` of a slot is the offset and nothing else, and frames may start at any byte of buffers of
+    /// `buf_size` bytes, from the smallest offset on. So it is in all rings but the module's.
+    #[inline]
+    pub fn has_plain_offsets(&self, buf_size: u32) -> bool {
+        self.offset_mask == u64::MAX && self.unaligned == 0 && self.max_offset >= buf_size
     }
 
     /// Offset of a slot's frame in its buffer.

@@ -202,16 +202,15 @@ impl Burst<'_> {
             let packets = self.packets.swappable(self.pool.id());
             let (ring, region, max) = (batch.ring(), self.pool.region(), self.max_frame);
             let metadata = self.packets.metadata();
-            let (swapped, bytes) = match (ring.owner(), metadata.any()) {
-                // Only rings that a port has for itself take any.
-                (Owner::OUTSIDE, _) => {
-                    swap_slots::<true, false>(slots, packets, ring, region, max, metadata)
-                }
-                (_, false) => {
-                    swap_slots::<false, false>(slots, packets, ring, region, max, metadata)
-                }
-                (_, true) => swap_slots::<false, true>(slots, packets, ring, region, max, metadata),
+            let (plain, has_metadata) = (ring.has_plain_offsets(region.buf_size()), metadata.any());
+            let swap = match (ring.owner(), plain, has_metadata) {
+                // Only rings that a port has for itself take metadata.
+                (Owner::OUTSIDE, ..) => swap_slots::<_, true, false, false>,
+                (_, true, false) => swap_slots::<_, false, true, false>,
+                (_, _, true) => swap_slots::<_, false, false, true>,
+                (_, false, false) => swap_slots::<_, false, false, false>,
             };
+            let (swapped, bytes) = swap(slots, packets, ring, region, max, metadata);
             self.packets.taken(swapped);
             self.swapped += swapped;
             self.bytes += bytes;
@@ -353,29 +352,36 @@ impl Burst<'_> {
 
 /// Puts `packets` into the cells of `slots`, one by one, up to the first whose buffer cannot be exchanged, or whose
 /// frame the port does not take as it lies in its buffer. Returns how many, and the bytes of their frames.
-/// `OUTSIDE` tells whether [`Owner::OUTSIDE`] has the slots' buffers; `METADATA` whether any packet has such.
-#[inline]
-fn swap_slots<'p, const OUTSIDE: bool, const METADATA: bool>(
+/// `OUTSIDE` tells whether [`Owner::OUTSIDE`] has the slots' buffers; `PLAIN` that the ring has plain offsets;
+/// `METADATA` whether any packet has such.
+fn swap_slots<'p, P, const OUTSIDE: bool, const PLAIN: bool, const METADATA: bool>(
     slots: &[SlotCell],
-    packets: impl Iterator<Item = Option<Swappable<'p>>>,
+    packets: P,
     ring: &Ring,
     region: &Region,
     max_frame: u32,
     mut metadata: TxMetadata,
-) -> (usize, u64) {
+) -> (usize, u64)
+where
+    P: Iterator<Item = Option<Swappable<'p>>>,
+{
     let (mut swapped, mut bytes) = (0, 0);
     for (cell, packet) in slots.iter().zip(packets) {
         let Some(packet) = packet else { break };
         let Frame { data_ofs, size, .. } = packet.frame();
         let offset = data_ofs as u32;
-        let fits = ring.takes_offset(offset)
+        let takes_offset = match PLAIN {
+            true => offset >= ring.min_offset(),
+            false => ring.takes_offset(offset),
+        };
+        let fits = takes_offset
             && size <= max_frame
             && offset as u64 + size as u64 <= region.buf_size() as u64;
         if !fits {
             break;
         }
-        let slot = cell.read();
-        let Some(buf) = region.claim_from::<OUTSIDE>(BufIdx(slot.buf_idx), ring.owner()) else {
+        let idx = BufIdx(cell.buf_idx());
+        let Some(buf) = region.claim_from::<OUTSIDE>(idx, ring.owner()) else {
             break;
         };
         let mut flags = NS_BUF_CHANGED;
@@ -389,7 +395,10 @@ fn swap_slots<'p, const OUTSIDE: bool, const METADATA: bool>(
             buf_idx: region.release(old, ring.owner()).0,
             len: size as u16,
             flags,
-            ptr: ring.with_offset(slot.ptr, offset),
+            ptr: match PLAIN {
+                true => offset.into(),
+                false => ring.with_offset(cell.ptr(), offset),
+            },
         });
         bytes += size as u64;
         swapped += 1;

@@ -29,9 +29,11 @@ pub(super) fn take(mut batch: Batch<'_>, burst: &mut RxBurst<'_>, counters: &RxC
         }
         let slots = batch.contiguous(ready);
         let (ring, packets) = (batch.ring(), burst.ready());
-        let (simple, their_bytes) = match ring.owner() {
-            Owner::OUTSIDE => take_simple::<true>(slots, ring, region, packets),
-            _ => take_simple::<false>(slots, ring, region, packets),
+        let plain = ring.has_plain_offsets(region.buf_size());
+        let (simple, their_bytes) = match (ring.owner(), plain) {
+            (Owner::OUTSIDE, _) => take_simple::<true, false>(slots, ring, region, packets),
+            (_, true) => take_simple::<false, true>(slots, ring, region, packets),
+            (_, false) => take_simple::<false, false>(slots, ring, region, packets),
         };
         bytes += their_bytes;
         let stopped = simple < slots.len();
@@ -93,9 +95,9 @@ fn take_slowly(
 
 /// Takes the frames in the cells of `slots`, up to the first that is not simply one good slot. Returns
 /// how many, and their bytes. There must be one of `packets` for each slot. `OUTSIDE` tells whether
-/// [`Owner::OUTSIDE`] has the slots' buffers.
+/// [`Owner::OUTSIDE`] has the slots' buffers, `PLAIN` that the ring has plain offsets.
 #[inline]
-fn take_simple<'p, const OUTSIDE: bool>(
+fn take_simple<'p, const OUTSIDE: bool, const PLAIN: bool>(
     slots: &[SlotCell],
     ring: &Ring,
     region: &Region,
@@ -104,12 +106,16 @@ fn take_simple<'p, const OUTSIDE: bool>(
     let (mut taken, mut bytes) = (0, 0);
     for (cell, packet) in slots.iter().zip(packets) {
         let slot = cell.read();
-        let part = Part::in_slot(&slot, ring);
+        let mut part = Part::in_slot(&slot, ring);
+        if PLAIN {
+            part.offset = slot.ptr;
+        }
         let Some(room) = u64::from(region.frame_room()).checked_sub(part.offset) else {
             break;
         };
-        // A length of 0 wraps around, and is too long then.
-        if part.len.wrapping_sub(1) >= room || slot.flags & NS_MOREFRAG != 0 {
+        // With more to follow it is too long, too. A length of 0 wraps around, and is too long then.
+        part.len |= u64::from(slot.flags & NS_MOREFRAG) << 16;
+        if part.len.wrapping_sub(1) >= room {
             break;
         }
         let Some(buf) = region.claim_from::<OUTSIDE>(BufIdx(slot.buf_idx), ring.owner()) else {

@@ -32,36 +32,41 @@ const FRAME: usize = 64;
 /// few sets of a cache; frames start at one of this many lines instead.
 const COLOURS: u32 = 16;
 
-/// Opens a null port with `request.rings()` ring pairs.
+/// Most transmit rings of a port: one a queue, so that threads which send need no lock.
+const MOST_TX_RINGS: u32 = 16;
+
+/// Opens a null port with `request.rings()` receive rings, and a transmit ring for each queue asked for.
 pub fn open(request: &OpenRequest<'_>) -> Result<Opened> {
     let frames = Arc::new(frames(request)?);
-    let rings = request.rings();
-    let needed = rings * 2 * SLOTS + request.process.extra_bufs;
+    let (rx_rings, tx_rings) = (request.rings(), request.port.n_txq.clamp(1, MOST_TX_RINGS));
+    let needed = (rx_rings + tx_rings) * SLOTS + request.process.extra_bufs;
     let user_region = UserRegion::get(request, needed, SMALLEST_BUF_SIZE, |_| true)?;
     let buffers = user_region.port()?;
     let region = user_region.region();
     let up = Arc::new(AtomicBool::new(true));
     let mut pairs = Vec::new();
-    for i in 0..rings {
-        let rx = buffers.ring(SLOTS, i as u16, Direction::Rx, HEADROOM)?;
-        let tx = buffers.ring(SLOTS, i as u16, Direction::Tx, HEADROOM)?;
-        tx.set_tail(SLOTS - 1);
-        let source = Source {
-            region: Arc::clone(region),
-            frames: Arc::clone(&frames),
-            next_frame: 0,
-            up: Arc::clone(&up),
+    for i in 0..rx_rings.max(tx_rings) {
+        let ring = |dir, rings| {
+            let ring = (i < rings).then(|| buffers.ring(SLOTS, i as u16, dir, HEADROOM));
+            ring.transpose()
         };
-        pairs.push(RingPair {
-            rx: Some(SyncedRing {
-                ring: rx,
-                sync: Box::new(source),
-            }),
-            tx: Some(SyncedRing {
-                ring: tx,
-                sync: Box::new(Sink),
+        let rx = ring(Direction::Rx, rx_rings)?.map(|ring| SyncedRing {
+            ring,
+            sync: Box::new(Source {
+                region: Arc::clone(region),
+                frames: Arc::clone(&frames),
+                next_frame: 0,
+                up: Arc::clone(&up),
             }),
         });
+        let tx = ring(Direction::Tx, tx_rings)?.map(|ring| {
+            ring.set_tail(SLOTS - 1);
+            SyncedRing {
+                ring,
+                sync: Box::new(Sink),
+            }
+        });
+        pairs.push(RingPair { rx, tx });
     }
     Ok(Opened {
         others_write: false,
@@ -243,6 +248,27 @@ impl EnginePort for NullPort {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_transmit_ring_for_each_queue_asked_for() {
+        let name = "null:0".parse().unwrap();
+        for (n_rxq, n_txq, expected) in [
+            (1, 0, (1, 1)),
+            (1, 3, (1, 3)),
+            (3, 1, (3, 1)),
+            (2, 99, (2, 16)),
+        ] {
+            let mut request = OpenRequest::small(&name);
+            (request.port.n_rxq, request.port.n_txq) = (n_rxq, n_txq);
+            let rings = open(&request).unwrap().rings;
+            let count = |has: fn(&RingPair) -> bool| rings.iter().filter(|&pair| has(pair)).count();
+            let found = (
+                count(|pair| pair.rx.is_some()),
+                count(|pair| pair.tx.is_some()),
+            );
+            assert_eq!(found, expected, "n_rxq={n_rxq} n_txq={n_txq}");
+        }
+    }
 
     #[test]
     fn udp_frames_differ() {
