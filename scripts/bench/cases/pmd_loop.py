@@ -10,9 +10,9 @@ exact match cache with every packet.  Both are compiled with the same flags (scr
 
 A pair is a new process of each side, with the stacks of its threads at another place of a page.  Where
 a thread's variables have the low 12 bits of the address of something that it reads for each packet, the
-processor takes one for the other and waits: that is up to 7 of 80 cycles, and which side it meets depends
-on the size of its thread-local variables.  (T. Mytkowicz et al., "Producing Wrong Data Without Doing
-Anything Obviously Wrong!", ASPLOS 2009.)
+processor takes one for the other and waits, up to 7 of 80 cycles: which side it meets depends on the
+size of its thread-local variables.  (T. Mytkowicz et al., "Producing Wrong Data Without Doing Anything
+Obviously Wrong!", ASPLOS 2009.)
 
   BENCH_LOOKUP=simple  "simple match" instead of the exact match cache: OVS takes that short cut
                        when rules match on the port only
@@ -43,7 +43,7 @@ PAGE = 4096
 
 
 def stacks_at(position, positions):
-    """The environment of a process whose threads have their stacks at one of so many places of a page."""
+    """The environment of a process with its threads' stacks at one of so many places of a page."""
     size = STATIC_TLS + PAGE * position // positions
     return {"GLIBC_TUNABLES": f"glibc.rtld.optional_static_tls={size}"}
 
