@@ -29,9 +29,9 @@ from netmap_testlib.switch import BUILD
 # sense.
 NONSENSE = re.compile(r"([rt]x_)?(bad_|invalid_descs|sync_errors)")
 
-# Open vSwitch 4.0 keeps the packet of a fragment, where earlier releases keep a copy.  If the others do not
-# come and nothing else goes through conntrack, it frees it after the 15 seconds that it waits for them, 10
-# more, and one round of 60 of the thread that looks (lib/ipf.c).
+# Open vSwitch 4.0 keeps the packet of a fragment, where earlier releases keep a copy.  If the others do
+# not come and nothing else goes through conntrack, it frees it after the 15 seconds that it waits for
+# them, 10 more, and one round of 60 of the thread that looks (lib/ipf.c).
 FRAGMENT_SECONDS = 90
 
 
