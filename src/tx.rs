@@ -204,7 +204,7 @@ impl Burst<'_> {
             let metadata = self.packets.metadata();
             let (plain, has_metadata) = (ring.has_plain_offsets(region.buf_size()), metadata.any());
             let swap = match (ring.owner(), plain, has_metadata) {
-                // Only rings that a port has for itself take metadata.
+                // Only rings that a port has for itself take metadata, and few bursts have any.
                 (Owner::OUTSIDE, ..) => swap_slots::<_, true, false, false>,
                 (_, true, false) => swap_slots::<_, false, true, false>,
                 (_, _, true) => swap_slots::<_, false, false, true>,

@@ -260,13 +260,17 @@ mod tests {
         ] {
             let mut request = OpenRequest::small(&name);
             (request.port.n_rxq, request.port.n_txq) = (n_rxq, n_txq);
-            let rings = open(&request).unwrap().rings;
+            let Opened {
+                rings, port, extra, ..
+            } = open(&request).unwrap();
             let count = |has: fn(&RingPair) -> bool| rings.iter().filter(|&pair| has(pair)).count();
             let found = (
                 count(|pair| pair.rx.is_some()),
                 count(|pair| pair.tx.is_some()),
             );
             assert_eq!(found, expected, "n_rxq={n_rxq} n_txq={n_txq}");
+            drop(rings);
+            port.close(extra);
         }
     }
 
