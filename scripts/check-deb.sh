@@ -24,7 +24,7 @@ chroot_removed "$root"
 long "check-deb-chroot-$SUITE" "$SUITE: a chroot with the stock openvswitch-switch" \
     make_chroot "$SUITE" "$root" --variant=minbase \
     --essential-hook='printf "#!/bin/sh\nexit 101\n" >"$1/usr/sbin/policy-rc.d" && chmod +x "$1/usr/sbin/policy-rc.d"' \
-    --include=openvswitch-switch,iproute2,iputils-ping,procps
+    --include=openvswitch-switch,iproute2,fping,procps
 mkdir "$root/debs"
 cp "$debs"/*.deb "$root/debs/"
 

@@ -58,7 +58,7 @@ need_packages() {
 
 BUILD_PACKAGES=(build-essential autoconf automake libtool pkg-config python3
                 libssl-dev libcap-ng-dev)
-RUN_PACKAGES=(iproute2 iputils-ping iperf3 ethtool procps)
+RUN_PACKAGES=(iproute2 iputils-ping fping iperf3 ethtool procps)
 # What tests of OVS's own are skipped without.
 TEST_PACKAGES=(curl lftp net-tools netcat-openbsd python3-pyftpdlib tcpdump wget)
 

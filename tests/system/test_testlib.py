@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What netmap_testlib says is what the tools of the system say."""
 
+import os
 import re
+import signal
+import threading
 
 import pytest
 
@@ -18,6 +21,22 @@ def test_hosts_reach_each_other_and_every_packet_is_counted(switch, pair):
     assert show.total("p1", "rxq", "packets") == counters["p1"].rx["pkts"]
     wait_until(lambda: switch.show().settled, 10, "every buffer to be back")
     assert switch.status("p1")["engine"] == show.port("p1")["status"]["engine"]
+
+
+def test_an_answer_is_one_even_if_it_comes_late(switch, pair):
+    """The switch stands still from the middle of the requests until long after the last one."""
+    assert pair[0].reaches("10.0.0.2", wait=10)
+    timers = [
+        threading.Timer(after, os.kill, (switch.pid, number))
+        for after, number in ((1, signal.SIGSTOP), (4, signal.SIGCONT))
+    ]
+    for timer in timers:
+        timer.start()
+    try:
+        assert pair[0].ping("10.0.0.2", 40, 0.05).received == 40
+    finally:
+        for timer in timers:
+            timer.join()
 
 
 def test_text_and_json_of_show_have_the_same_numbers(switch, pair):
