@@ -90,7 +90,7 @@ def traffic(hosts):
     """ping, TCP Mbit/s and UDP packets a second from the first to the second host."""
     sender, receiver = hosts
     say("ping: 20 packets")
-    ping = sender.ping("10.90.0.2", 20)
+    ping = sender.ping("10.90.0.2", 20, wait=2)
     print(f"{ping.sent} sent, {ping.received} answered, {ping.rtt_ms} ms")
 
     def iperf(*options):
@@ -118,7 +118,7 @@ def long_frames(switch):
     for n, host in enumerate(hosts, 1):
         switch.add_port("br1", host.wire, type="netmap", number=n)
     sender, receiver = hosts
-    ping = sender.ping("10.91.0.4", 20, size=8972)
+    ping = sender.ping("10.91.0.4", 20, size=8972, wait=2)
     print(f"{ping.sent} of 9000 bytes sent, {ping.received} answered, {ping.rtt_ms} ms")
     if (ping.sent, ping.received) != (20, 20):
         raise Failure(f"ping lost packets of 9000 bytes: {ping.received}/{ping.sent}")

@@ -35,7 +35,7 @@ class Lane:
                 )
             )
         self.side.connect([host.wire for host in self.hosts])
-        if self.side.forwards_all and not self.hosts[0].ping("10.9.0.2", 20, 0.05).received:
+        if self.side.forwards_all and not self.hosts[0].ping("10.9.0.2", 20, 0.05, wait=2).received:
             raise Failure(f"{self.side.name}: nothing passes")
         self.side.halt()
 

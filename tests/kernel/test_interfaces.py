@@ -80,7 +80,7 @@ def test_host_rings(rig):
     rig.flow("in_port=1,actions=output:2")
     rig.flow("in_port=2,actions=output:1")
     wait_until(lambda: ping("10.91.0.1", wait=5).received == 1, 20, "a ping to get through")
-    same("pings answered", ping("10.91.0.1", 20).received, 20)
+    same("pings answered", ping("10.91.0.1", 20, wait=5).received, 20)
     assert rig.counter("stack", "rx") >= 20
     rig.balanced()
 

@@ -107,7 +107,7 @@ class Rig:
         """20 pings, all answered."""
         # The first one waits for ARP and for the flow to be made.
         wait_until(lambda: host.reaches(address), 20, "a ping to get through")
-        same("pings answered", host.ping(address, 20).received, 20)
+        same("pings answered", host.ping(address, 20, wait=5).received, 20)
 
     def end_traffic(self):
         for end in reversed(self.running):

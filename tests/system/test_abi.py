@@ -57,5 +57,5 @@ def test_port_type_is_off_and_the_switch_lives(run_dir, tmp_path, make_host, dif
         hosts = [make_host(f"h{n}", wire=f"p{n}", address=f"10.0.0.{n}/24") for n in (1, 2)]
         for host in hosts:
             switch.add_port("br0", host.wire, type="system")
-        assert hosts[0].reaches("10.0.0.2", wait=10)
+        assert hosts[0].reaches("10.0.0.2")
         switch.del_port("n0")
