@@ -19,7 +19,7 @@ from netmap_testlib.results import RESULTS, failed, select
 from netmap_testlib.rig import IDLE
 
 # In this order: the last ones look at what the others left.
-FILES = ("modes", "frames", "tags", "tcp", "queues", "links", "changes", "mixed", "end")
+FILES = ("modes", "frames", "tags", "tcp", "queues", "links", "changes", "napi", "mixed", "end")
 
 
 def pytest_configure():

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """TCP between the two hosts (iperf3), one stream and eight, at an MTU of 1500 and of 9000.  The hosts
 compute checksums, as most kinds of ports need it; "netmap-offloads" is ours with hosts as they are by
-default."""
+default; "bridge" is the kernel's, as a ceiling."""
 
 from functools import partial
 
+from bridge import Bridge
 from lanes import lanes
 from netmap_testlib import stop
 from sides import netmap, on_interfaces
@@ -24,6 +25,7 @@ def mbps(lane, streams):
 def figures(settings):
     makers = on_interfaces(settings.quick)
     makers.insert(1, partial(netmap, "netmap-offloads", offloads=True))
+    makers.append(Bridge)
     for mtu in (1500,) if settings.quick else (1500, 9000):
         missing = {}
         with lanes(settings, mtu, missing, makers) as started:

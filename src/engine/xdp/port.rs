@@ -10,7 +10,7 @@ use super::bpf::{Mode, Redirect};
 use super::program::Fallback;
 use super::release;
 use super::socket::{self, Bound, Queue, Way};
-use super::sync::{Frames, RxSync, RxSyncCounters, TxSync, TxSyncCounters};
+use super::sync::{Backlog, Frames, RxSync, RxSyncCounters, TxSync, TxSyncCounters};
 use crate::engine::user_region::{HEADROOM, PortBuffers};
 use crate::engine::{
     Direction, EnginePort, Held, LONGEST_FRAME, RingPair, SyncedRing, TX_METADATA_LEN,
@@ -66,6 +66,12 @@ impl Socket {
     fn leaves_buffers(&self) -> bool {
         let unsent = self.tx.as_ref().is_some_and(|tx| tx.left_behind.get() > 0);
         self.zero_copy || unsent
+    }
+
+    /// Frames to send that the driver dropped.
+    fn tx_dropped(&self) -> u64 {
+        let tx = self.tx.as_ref().map_or(0, |tx| tx.dropped.get());
+        tx + self.rx.as_ref().map_or(0, |rx| rx.backlog_dropped.get())
     }
 }
 
@@ -154,10 +160,12 @@ impl XdpPort {
             rx: None,
             tx: None,
         };
+        let backlog = Arc::<Backlog>::default();
         let mut pair = RingPair { rx: None, tx: None };
         if let (Some(slots), Some(queues)) = (queue.rx_slots, bound.rx) {
             let ring = ring(slots, Direction::Rx)?;
-            let mut sync = RxSync::new(&ring, frames.clone(), queues, Arc::clone(&socket.fd));
+            let fd = Arc::clone(&socket.fd);
+            let mut sync = RxSync::new(&ring, frames.clone(), queues, fd, Arc::clone(&backlog));
             if queue.busy_poll_budget > 0 {
                 sync.poll_driver();
             }
@@ -178,7 +186,11 @@ impl XdpPort {
                     ring.set_takes_csum();
                 }
             }
-            let sync = TxSync::new(&ring, frames, queues, Arc::clone(&socket.fd), zero_copy);
+            let fd = Arc::clone(&socket.fd);
+            let mut sync = TxSync::new(&ring, frames, queues, fd, zero_copy, backlog);
+            if queue.busy_poll_budget > 0 {
+                sync.poll_driver();
+            }
             socket.tx = Some(sync.counters());
             let sync = Box::new(sync);
             pair.tx = Some(SyncedRing { ring, sync });
@@ -335,7 +347,10 @@ impl EnginePort for XdpPort {
                 let revoked = self.tx(|c| c.revoked.get());
                 self.kernel(|s| s.tx_invalid_descs).saturating_sub(revoked)
             }),
-            ("tx_dropped", self.tx(|c| c.dropped.get())),
+            (
+                "tx_dropped",
+                self.sockets.iter().map(Socket::tx_dropped).sum(),
+            ),
             ("tx_bad_slots", self.tx(|c| c.bad_slots.get())),
             ("tx_not_sent", self.tx(|c| c.not_sent.get())),
         ]
@@ -354,8 +369,7 @@ impl EnginePort for XdpPort {
             }
         }
         let copies = self.sockets.iter().filter(|s| !s.zero_copy);
-        let tx = copies.filter_map(|s| s.tx.as_deref());
-        (rx, tx.map(|c| c.dropped.get()).sum())
+        (rx, copies.map(Socket::tx_dropped).sum())
     }
 
     fn queues(&self) -> Option<(u32, u32)> {

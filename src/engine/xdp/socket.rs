@@ -374,6 +374,21 @@ pub(super) fn wake_tx(fd: &OwnedFd) -> std::result::Result<(), i32> {
     check(done as i64)
 }
 
+/// Calls `wake` with busy polling off. With it on, such a call polls the NAPI context that the driver
+/// receives in, and wakes nobody. That is not enough for a driver that sends in another one, as `virtio_net`
+/// does and `igb` with few queues, nor when the driver has made its contexts anew.
+#[cold]
+pub(super) fn without_busy_polling(
+    fd: &OwnedFd,
+    wake: fn(&OwnedFd) -> std::result::Result<(), i32>,
+) {
+    // Should one of them fail, the driver is polled less.
+    let _ = set(fd, libc::SOL_SOCKET, libc::SO_BUSY_POLL, &0_u32);
+    // What fails here fails, and is counted, in calls that poll, too.
+    let _ = wake(fd);
+    let _ = set(fd, libc::SOL_SOCKET, libc::SO_BUSY_POLL, &BUSY_POLL_US);
+}
+
 /// Makes the driver look at the fill ring. The error is the errno.
 #[inline]
 pub(super) fn wake_rx(fd: &OwnedFd) -> std::result::Result<(), i32> {

@@ -28,9 +28,11 @@ use crate::index::{BufIdx, Owner};
 use crate::region::Region;
 use crate::ring::Ring;
 
+pub(super) use backlog::Backlog;
 pub(super) use rx::{RxSync, RxSyncCounters};
 pub(super) use tx::{TxSync, TxSyncCounters};
 
+mod backlog;
 mod rx;
 mod tx;
 

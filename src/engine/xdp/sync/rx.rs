@@ -9,7 +9,7 @@ use netmap_sys::netmap::NS_MOREFRAG;
 
 use super::super::queue::{Consumer, Desc, Producer};
 use super::super::socket;
-use super::{Frames, checked_head};
+use super::{Backlog, Frames, checked_head};
 use crate::counters::Counter;
 use crate::engine::RingSync;
 use crate::index::BufIdx;
@@ -25,6 +25,8 @@ pub(in crate::engine::xdp) struct RxSyncCounters {
     pub bad_slots: Counter,
     /// Wakeups of the driver that failed.
     pub wakeup_errors: Counter,
+    /// Frames of the transmit ring's backlog that the driver dropped.
+    pub backlog_dropped: Counter,
 }
 
 /// rxsync.
@@ -38,6 +40,8 @@ pub(in crate::engine::xdp) struct RxSync {
     tail: u32,
     /// Each rxsync lets the driver work, on this thread.
     polls_driver: bool,
+    /// Of the socket's transmit ring.
+    backlog: Arc<Backlog>,
     fd: Arc<OwnedFd>,
     counters: Arc<RxSyncCounters>,
 }
@@ -49,6 +53,7 @@ impl RxSync {
         frames: Frames,
         (fill, rx): (Producer<u64>, Consumer<Desc>),
         fd: Arc<OwnedFd>,
+        backlog: Arc<Backlog>,
     ) -> RxSync {
         let mut sync = RxSync {
             frames,
@@ -57,6 +62,7 @@ impl RxSync {
             head: 0,
             tail: 0,
             polls_driver: false,
+            backlog,
             fd,
             counters: Arc::default(),
         };
@@ -174,8 +180,14 @@ impl RingSync for RxSync {
             if asked && done.is_err() {
                 self.counters.wakeup_errors.add(1);
             }
+            if asked && self.polls_driver && self.fill.needs_wakeup() {
+                socket::without_busy_polling(&self.fd, socket::wake_rx);
+            }
         }
         self.receive(ring);
+        if !self.backlog.is_empty() && self.backlog.send(&self.fd) {
+            self.counters.backlog_dropped.add(1);
+        }
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 
 use super::tx::INVALID;
 use super::*;
+use crate::clock;
 use crate::config::BufSize;
 use crate::engine::user_region::{PortBuffers, UserRegion};
 use crate::engine::xdp::queue::Desc;
@@ -57,11 +58,16 @@ impl Rx {
     }
 
     fn with_socket(socket: Arc<OwnedFd>) -> Rx {
+        Rx::with_backlog(socket, Arc::default())
+    }
+
+    fn with_backlog(socket: Arc<OwnedFd>, backlog: Arc<Backlog>) -> Rx {
         let buffers = buffers();
         let ring = buffers.ring(SLOTS, 0, Direction::Rx, HEADROOM).unwrap();
         let (ours_fill, fill) = fake::producer(SLOTS);
         let (ours_rx, received) = fake::consumer(SLOTS);
-        let sync = RxSync::new(&ring, frames(&buffers), (ours_fill, ours_rx), socket);
+        let queues = (ours_fill, ours_rx);
+        let sync = RxSync::new(&ring, frames(&buffers), queues, socket, backlog);
         Rx {
             fill,
             received,
@@ -108,12 +114,21 @@ struct Tx {
 
 impl Tx {
     fn new() -> Tx {
+        Tx::with_socket(no_socket(), false)
+    }
+
+    fn with_socket(socket: Arc<OwnedFd>, zero_copy: bool) -> Tx {
+        Tx::with_backlog(socket, zero_copy, Arc::default())
+    }
+
+    fn with_backlog(socket: Arc<OwnedFd>, zero_copy: bool, backlog: Arc<Backlog>) -> Tx {
         let buffers = buffers();
         let ring = buffers.ring(SLOTS, 0, Direction::Tx, HEADROOM).unwrap();
         let (ours_tx, sent) = fake::producer(SLOTS);
         let (ours_completion, completed) = fake::consumer(SLOTS);
         let queues = (ours_tx, ours_completion);
-        let sync = TxSync::new(&ring, frames(&buffers), queues, no_socket(), false);
+        let frames = frames(&buffers);
+        let sync = TxSync::new(&ring, frames, queues, socket, zero_copy, backlog);
         Tx {
             sent,
             completed,
@@ -161,6 +176,85 @@ fn each_rxsync_polls_the_driver_if_told_to() {
     rx.sync.poll_driver();
     assert!(polled(&mut rx) && polled(&mut rx));
     assert_eq!(rx.sync.counters().wakeup_errors.get(), 0);
+}
+
+/// Where a driver asks to be woken after it was polled, too, it is woken without polling.
+#[test]
+fn a_driver_that_asks_on_is_woken_without_polling() {
+    let (driver, ours) = UnixDatagram::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let mut rx = Rx::with_socket(Arc::new(ours.try_clone().unwrap().into()));
+    rx.sync.poll_driver();
+    for (flags, calls) in [(0, 1), (libc::XDP_RING_NEED_WAKEUP, 2)] {
+        rx.fill.set_flags(flags);
+        for _ in 0..3 {
+            driver.send(b"work").unwrap();
+        }
+        rx.sync.sync(&mut rx.ring).unwrap();
+        let left = std::iter::from_fn(|| ours.recv(&mut [0; 4]).ok()).count();
+        assert_eq!(left, 3 - calls);
+    }
+}
+
+/// A call that polled the driver wakes nobody: where that leaves something to do, one without polling
+/// follows. Each sends a datagram here, which reaches the driver at once.
+#[test]
+fn a_driver_that_is_polled_in_vain_is_woken() {
+    for zero_copy in [false, true] {
+        let (driver, ours) = UnixDatagram::pair().unwrap();
+        driver.set_nonblocking(true).unwrap();
+        let mut tx = Tx::with_socket(Arc::new(ours.into()), zero_copy);
+        tx.sent.set_flags(libc::XDP_RING_NEED_WAKEUP);
+        let calls = |tx: &mut Tx, n| {
+            tx.send(n, |_| ());
+            tx.sync();
+            std::iter::from_fn(|| driver.recv(&mut [0; 1]).ok()).count()
+        };
+        assert_eq!(calls(&mut tx, 1), 1);
+        tx.sync.poll_driver();
+        assert_eq!(calls(&mut tx, 1), 2);
+        // It takes them; with zero copy it is asked about those that it does not complete.
+        let taken: Vec<_> = std::iter::from_fn(|| tx.sent.take()).collect();
+        assert_eq!(taken.len(), 2);
+        assert_eq!(calls(&mut tx, 0), if zero_copy { 2 } else { 0 });
+        tx.completed.give(taken[0].addr);
+        assert_eq!(calls(&mut tx, 0), usize::from(zero_copy));
+        assert_eq!(tx.sync.counters().wakeup_errors.get(), 0);
+    }
+}
+
+/// What a busy driver left in copy mode is sent by the next rxsync, if no frame comes to be sent; but not
+/// when it is old.
+#[test]
+fn a_backlog_is_sent_by_the_receive_side() {
+    for zero_copy in [false, true] {
+        let (driver, ours) = UnixDatagram::pair().unwrap();
+        driver.set_nonblocking(true).unwrap();
+        let socket: Arc<OwnedFd> = Arc::new(ours.into());
+        let backlog = Arc::<Backlog>::default();
+        let mut tx = Tx::with_backlog(Arc::clone(&socket), zero_copy, Arc::clone(&backlog));
+        let mut rx = Rx::with_backlog(socket, Arc::clone(&backlog));
+        let calls = || std::iter::from_fn(|| driver.recv(&mut [0; 1]).ok()).count();
+        rx.sync();
+        assert_eq!(calls(), 0);
+        tx.sent.set_flags(libc::XDP_RING_NEED_WAKEUP);
+        tx.send(1, |_| ());
+        tx.sync();
+        assert_eq!((calls(), backlog.is_empty()), (1, zero_copy));
+        // The call succeeds, as if all were sent, so there is only one.
+        rx.sync();
+        rx.sync();
+        assert_eq!(calls(), usize::from(!zero_copy));
+        tx.sync();
+        assert_eq!((calls(), backlog.is_empty()), (1, zero_copy));
+        tx.sent.take().unwrap();
+        tx.sync();
+        assert!(backlog.is_empty());
+        calls();
+        backlog.set(clock::rdtsc());
+        rx.sync();
+        assert_eq!((calls(), backlog.is_empty()), (0, true));
+    }
 }
 
 #[test]

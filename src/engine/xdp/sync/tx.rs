@@ -11,7 +11,7 @@ use netmap_sys::netmap::NS_MOREFRAG;
 
 use super::super::queue::{Consumer, Desc, Producer};
 use super::super::socket;
-use super::{Frames, checked_head};
+use super::{Backlog, Frames, checked_head};
 use crate::counters::Counter;
 use crate::engine::{HEADROOM, NS_TX_METADATA, RingSync};
 use crate::index::BufIdx;
@@ -109,10 +109,16 @@ pub(in crate::engine::xdp) struct TxSync {
     /// What waits in the transmit ring, oldest first: up to which position, and since when at most, as
     /// the clock's ticks.
     waiting: VecDeque<(u32, u64)>,
+    /// That, in copy mode, for the receive side.
+    backlog: Arc<Backlog>,
+    /// There was one: the receive side may be in a system call that sends.
+    had_backlog: bool,
     /// Frames that were taken back from the kernel, and that it has not passed over yet.
     revoked: Option<Revoked>,
     stale: Ages,
     zero_copy: bool,
+    /// System calls let the driver work, on this thread.
+    polls_driver: bool,
     fd: Arc<OwnedFd>,
     counters: Arc<TxSyncCounters>,
 }
@@ -125,6 +131,7 @@ impl TxSync {
         (tx, completion): (Producer<Desc>, Consumer<u64>),
         fd: Arc<OwnedFd>,
         zero_copy: bool,
+        backlog: Arc<Backlog>,
     ) -> TxSync {
         let tail = ring.num_slots() - 1;
         let mut done = Vec::with_capacity(ring.num_slots() as usize);
@@ -141,12 +148,20 @@ impl TxSync {
             skipping: false,
             down: false,
             waiting: VecDeque::new(),
+            backlog,
+            had_backlog: false,
             revoked: None,
             stale: Ages::new(),
             zero_copy,
+            polls_driver: false,
             fd,
             counters: Arc::default(),
         }
+    }
+
+    /// The socket is one with busy polling.
+    pub(in crate::engine::xdp) fn poll_driver(&mut self) {
+        self.polls_driver = true;
     }
 
     /// What it counts.
@@ -314,14 +329,22 @@ impl TxSync {
             }
         }
         self.counters.dropped.add(dropped as u64);
+        if self.polls_driver && !self.down && self.polled_in_vain() {
+            socket::without_busy_polling(&self.fd, socket::wake_tx);
+        }
         let left = self.tx.pending();
         if self.down && left > 0 && self.revoked.is_none() {
-            // In copy mode the kernel looks at the ring in the system call only, and in a call that
-            // found the interface down it did not.
-            let unseen = !self.zero_copy && left == pushed && first_call;
+            // In copy mode the kernel looks at the ring in a system call only, and in one that found the
+            // interface down it did not.
+            let unseen = !self.zero_copy && !self.had_backlog && left == pushed && first_call;
             self.revoke(left, unseen);
-            self.waiting.clear();
+            self.none_waits();
         }
+    }
+
+    /// Whether the driver did not do all that there was to do for it.
+    fn polled_in_vain(&self) -> bool {
+        self.tx.pending() > 0 || (self.zero_copy && self.completion.avail() == 0)
     }
 
     /// Buffers that have no slot and are not free: they are with the kernel.

@@ -136,8 +136,8 @@ impl TxSync {
     #[inline]
     pub(super) fn note_waiting(&mut self) {
         if self.down || self.tx.pending() == 0 {
-            if !self.waiting.is_empty() {
-                self.waiting.clear();
+            if !self.waiting.is_empty() || !self.backlog.is_empty() {
+                self.none_waits();
             }
             return;
         }
@@ -146,5 +146,18 @@ impl TxSync {
             Some(last) if now.wrapping_sub(last.1) < self.stale.step => last.0 = end,
             _ => self.waiting.push_back((end, now)),
         }
+        if let Some(&(_, since)) = self.waiting.front()
+            && !self.zero_copy
+        {
+            self.had_backlog = true;
+            self.backlog.set(since.wrapping_add(self.stale.limit));
+        }
+    }
+
+    /// Forgets since when frames wait.
+    #[cold]
+    pub(super) fn none_waits(&mut self) {
+        self.waiting.clear();
+        self.backlog.clear();
     }
 }
