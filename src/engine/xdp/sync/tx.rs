@@ -337,7 +337,7 @@ impl TxSync {
             // In copy mode the kernel looks at the ring in a system call only, and in one that found the
             // interface down it did not.
             let unseen = !self.zero_copy && !self.had_backlog && left == pushed && first_call;
-            self.revoke(left, unseen);
+            self.revoke(self.tx.produced(), unseen);
             self.none_waits();
         }
     }

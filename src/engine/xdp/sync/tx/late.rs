@@ -32,7 +32,8 @@ impl Ages {
 }
 
 impl TxSync {
-    /// Takes the first `n` frames that wait in the transmit ring back from the kernel.
+    /// Takes the frames that wait in the transmit ring before the position `end` back from the kernel, which
+    /// may be taking some of them just now.
     ///
     /// Their descriptors become invalid, the last one first, so that a kernel that is reading them
     /// finds no valid one after an invalid one. It passes over them and counts how many; those that
@@ -40,8 +41,17 @@ impl TxSync {
     /// known which are free once the kernel has passed them. That is now, if `unseen`: it never
     /// looked at them.
     #[cold]
-    pub(super) fn revoke(&mut self, n: u32, unseen: bool) {
+    pub(super) fn revoke(&mut self, end: u32, unseen: bool) {
+        // Before there is any invalid one: the kernel may be passing over them soon.
+        let passed_before = match unseen {
+            true => 0,
+            false => self.passed(),
+        };
         let first = self.tx.produced().wrapping_sub(self.tx.pending());
+        let n = end.wrapping_sub(first);
+        if n as i32 <= 0 {
+            return;
+        }
         let mut frames = Vec::with_capacity(n as usize);
         for i in (0..n).rev() {
             let position = first.wrapping_add(i);
@@ -57,8 +67,6 @@ impl TxSync {
             self.done.extend(frames);
             return;
         }
-        let end = first.wrapping_add(n);
-        let passed_before = socket::statistics(&self.fd).map_or(0, |s| s.tx_invalid_descs);
         self.revoked = Some(Revoked {
             end,
             frames,
@@ -66,24 +74,25 @@ impl TxSync {
         });
     }
 
+    /// How many invalid descriptors the kernel has passed over so far.
+    fn passed(&self) -> u64 {
+        socket::statistics(&self.fd).map_or(0, |s| s.tx_invalid_descs)
+    }
+
     /// Ends a revocation, if the kernel has passed the frames by now.
     #[cold]
     fn settle(&mut self) {
-        let Some(revoked) = &mut self.revoked else {
+        let consumed = self.tx.produced().wrapping_sub(self.tx.pending());
+        let passed_all = |revoked: &mut Revoked| (consumed.wrapping_sub(revoked.end) as i32) >= 0;
+        let Some(mut revoked) = self.revoked.take_if(passed_all) else {
             return;
         };
-        let consumed = self.tx.produced().wrapping_sub(self.tx.pending());
-        if (consumed.wrapping_sub(revoked.end) as i32) < 0 {
-            return;
-        }
-        let passed = socket::statistics(&self.fd).map_or(0, |s| s.tx_invalid_descs);
-        let free = passed.saturating_sub(revoked.passed_before) as usize;
+        let free = self.passed().saturating_sub(revoked.passed_before) as usize;
         // The last ones, which come first here.
         revoked.frames.truncate(free);
         self.counters.not_sent.add(revoked.frames.len() as u64);
         self.counters.revoked.add(revoked.frames.len() as u64);
         self.done.append(&mut revoked.frames);
-        self.revoked = None;
     }
 
     /// Before a sync: takes back what waits for too long. True when new frames must not be sent now.
@@ -108,7 +117,7 @@ impl TxSync {
             && self.revoked.is_none()
             && clock::rdtsc().wrapping_sub(since) > self.stale.limit
         {
-            self.revoke(end.wrapping_sub(consumed), false);
+            self.revoke(end, false);
             self.waiting.pop_front();
         }
         if self.down || self.revoked.is_some() {
