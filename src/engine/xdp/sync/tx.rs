@@ -286,12 +286,12 @@ impl TxSync {
     /// Makes the kernel send what is in the transmit ring, `pushed` frames of which are new.
     #[inline]
     fn kick(&mut self, pushed: u32) {
-        // Zero-copy drivers set the flag, then look at the ring a last time; `push` stored the
-        // ring's position, and the flag is read next. Store before load on both sides is what lets
-        // one of them notice the other, and only a full fence orders that.
-        fence(Ordering::SeqCst);
         let pending = self.tx.pending();
         let asked = if self.zero_copy {
+            // The driver sets the flag, then looks at the ring a last time; `push` stored the ring's
+            // position, and the flag is read next. Store before load on both sides is what lets one of
+            // them notice the other, and only a full fence orders that.
+            fence(Ordering::SeqCst);
             // Some drivers complete frames only when they are woken, too.
             self.tx.needs_wakeup() && (pending > 0 || self.with_kernel() > 0)
         } else {
