@@ -54,18 +54,15 @@ def stopped(wire):
         threaded.write_text("0")
 
 
-def interrupts(wire):
-    """How many its card made."""
-    device = Path(f"/sys/class/net/{wire}/device").resolve()
-    # That of a virtio device is the PCI device that it is on.
-    place = next(d for d in (device, device.parent) if (d / "msi_irqs").is_dir())
-    numbers = {f"{path.name}:" for path in (place / "msi_irqs").iterdir()}
-    lines = [line.split() for line in Path("/proc/interrupts").read_text().splitlines()]
-    return sum(
-        sum(int(word) for word in words[1:] if word.isdigit())
-        for words in lines
-        if words and words[0] in numbers
-    )
+def receive_interrupts(wire):
+    """How many its card made for frames that came, all of its queues together."""
+    device = Path(f"/sys/class/net/{wire}/device").resolve().name
+    counts = 0
+    for line in Path("/proc/interrupts").read_text().splitlines():
+        words = line.split()
+        if words[-1].startswith((f"{wire}-rx-", f"{device}-input.")):
+            counts += sum(int(word) for word in words[1:] if word.isdigit())
+    return counts
 
 
 @pytest.mark.parametrize(
@@ -138,14 +135,14 @@ def test_busy_for_a_moment(rig):
 @pytest.mark.parametrize("wire", ["igb0", "virtio0"])
 def test_busy_polling(rig, note, wire):
     """The PMD thread has the driver work, and nothing is lost, though both drivers here send in another
-    NAPI context than they receive in.  The card needs fewer interrupts, but for the emulated igb, which
-    makes them whether its driver wants them or not."""
+    NAPI context than they receive in.  The card needs fewer interrupts to receive, but for the emulated
+    igb, which makes them whether its driver wants them or not."""
     rig.pair(wire, "igb1")
 
     def exchange():
-        before = interrupts(wire)
+        before = receive_interrupts(wire)
         rig.exchange(wire, "igb1")
-        return interrupts(wire) - before
+        return receive_interrupts(wire) - before
 
     without = exchange()
     rig.switch.vsctl("set", "Interface", wire, "options:busy-poll-budget=64")
@@ -153,9 +150,10 @@ def test_busy_polling(rig, note, wire):
         lambda: rig.status(wire, "busy-poll-budget") == "64", 20, "the port to have the budget"
     )
     rig.await_carrier(wire)
-    with interrupts_put_off(wire, 2, 200_000):
+    # For longer than the PMD thread may have to wait for a processor here.
+    with interrupts_put_off(wire, 2, 20_000_000):
         polled = exchange()
     same("error", rig.switch.error(wire), None)
-    note(f"{without} interrupts, with busy polling {polled}")
-    if wire != "igb0" and polled > without * 3 / 4:
-        raise Failure(f"{polled} interrupts with busy polling, {without} without")
+    note(f"{without} receive interrupts, with busy polling {polled}")
+    if wire != "igb0" and polled > without / 2:
+        raise Failure(f"{polled} receive interrupts with busy polling, {without} without")

@@ -5,6 +5,7 @@ import pytest
 from rig import expected_way, same
 
 from netmap_testlib import run
+from netmap_testlib.stream import MOST_FLOWS
 
 
 @pytest.mark.parametrize("wire", ["igb0", "virtio0"])
@@ -14,7 +15,7 @@ def test_two_pmd_threads(rig, note, wire):
     rig.pair(wire, "igb1", "options:n_rxq=2")
     polled = rig.switch.ctl("dpif-netdev/pmd-rxq-show")
     same("queues that PMD threads poll", polled.count("queue-id:"), 4)
-    rig.exchange(wire, "igb1", flows=16, count=100)
+    rig.exchange(wire, "igb1", flows=MOST_FLOWS, count=50)
     shares = rig.switch.show().queues(wire, "rxq", "packets")
     note(f"{shares} packets in the queues of {wire}, zero copy {rig.zero_copied(wire, 'igb1')}")
     assert min(shares) > 0, shares
