@@ -32,7 +32,7 @@ def numbered(flow, number, size=None, longest=LONGEST):
     """Frame `number` of a flow, by default of a size that differs from frame to frame."""
     if size is None:
         size = SHORTEST + number * 97 % (longest - SHORTEST + 1)
-    # Cards that deal flows out to queues look at the addresses at least, and at bits that are not too alike.
+    # Cards that deal flows out to queues look at the addresses at least, at all of their bits.
     addresses = bytes([10, 200, 0, flow + 1, 10, 200, flow * 37 % 256, flow * 101 % 256])
     ip = struct.pack("!BBHHHBBH8s", 0x45, 0, size - 14, 0, 0, 64, 17, 0, addresses)
     ip = ip[:10] + struct.pack("!H", checksum(ip)) + ip[12:]
