@@ -251,7 +251,15 @@ fn a_backlog_is_sent_by_the_receive_side() {
         tx.sync();
         assert!(backlog.is_empty());
         calls();
-        backlog.set(clock::rdtsc());
+        backlog.set_waiting(clock::rdtsc());
+        rx.sync();
+        assert_eq!((calls(), backlog.is_empty()), (0, true));
+        // What was taken back needs more than one call.
+        backlog.set_taken_back(u64::MAX);
+        rx.sync();
+        rx.sync();
+        assert_eq!((calls(), backlog.is_empty()), (2, false));
+        backlog.set_taken_back(clock::rdtsc());
         rx.sync();
         assert_eq!((calls(), backlog.is_empty()), (0, true));
     }

@@ -81,7 +81,8 @@ enum Frags {
 
 /// Frames that were taken back from the kernel.
 struct Revoked {
-    /// The position after the last of them.
+    /// The position of the first of them, and the one after the last.
+    first: u32,
     end: u32,
     /// Their buffers, the last one first.
     frames: Vec<BufIdx>,
@@ -109,7 +110,7 @@ pub(in crate::engine::xdp) struct TxSync {
     /// What waits in the transmit ring, oldest first: up to which position, and since when at most, as
     /// the clock's ticks.
     waiting: VecDeque<(u32, u64)>,
-    /// That, in copy mode, for the receive side.
+    /// What of it is for the receive side to look after.
     backlog: Arc<Backlog>,
     /// There was one: the receive side may be in a system call that sends.
     had_backlog: bool,

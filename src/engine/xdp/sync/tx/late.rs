@@ -68,6 +68,7 @@ impl TxSync {
             return;
         }
         self.revoked = Some(Revoked {
+            first,
             end,
             frames,
             passed_before,
@@ -93,6 +94,20 @@ impl TxSync {
         self.counters.not_sent.add(revoked.frames.len() as u64);
         self.counters.revoked.add(revoked.frames.len() as u64);
         self.done.append(&mut revoked.frames);
+        self.backlog.clear();
+    }
+
+    /// Whether the kernel has not passed over all frames that were taken back, and new ones would wait
+    /// behind them. With zero copy it tells of those that it passed when it takes a frame to send, and not
+    /// before: so new ones are needed when all are passed, told of or not.
+    fn has_to_pass(&self) -> bool {
+        let Some(revoked) = &self.revoked else {
+            return false;
+        };
+        let consumed = self.tx.produced().wrapping_sub(self.tx.pending());
+        let told = consumed.wrapping_sub(revoked.first);
+        let passed = self.passed().saturating_sub(revoked.passed_before);
+        u64::from(told) + passed < u64::from(revoked.end.wrapping_sub(revoked.first))
     }
 
     /// Before a sync: takes back what waits for too long. True when new frames must not be sent now.
@@ -124,7 +139,13 @@ impl TxSync {
             self.pass_revoked();
             self.settle();
         }
-        self.down || self.revoked.is_some()
+        let has_to_pass = self.has_to_pass();
+        if has_to_pass {
+            self.had_backlog = true;
+            let until = clock::rdtsc().wrapping_add(self.stale.limit);
+            self.backlog.set_taken_back(until);
+        }
+        self.down || has_to_pass
     }
 
     /// Lets the kernel, which may send again, pass over frames that were taken back. Some kernels pass
@@ -159,7 +180,8 @@ impl TxSync {
             && !self.zero_copy
         {
             self.had_backlog = true;
-            self.backlog.set(since.wrapping_add(self.stale.limit));
+            self.backlog
+                .set_waiting(since.wrapping_add(self.stale.limit));
         }
     }
 
