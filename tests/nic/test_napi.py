@@ -111,7 +111,9 @@ def test_completions_stop(rig, note, wire, other):
     await_same("frames that came or were counted as dropped", count + nudges, accounted, 20)
     receiver.check([STOPPED_FLOW], count, lossy=True)
     drops = rig.counter(wire, "tx", "drop") - dropped
-    note(f"{came} of {count} frames came while it stood, {drops} were dropped")
+    note(
+        f"{came} of {count} came while it stood, {drops} were dropped, {nudges} more until it went on"
+    )
     if not drops:
         raise Failure("no frame was dropped: the driver did not stop")
     rig.exchange("igb0", wire, flows=2, count=100)
