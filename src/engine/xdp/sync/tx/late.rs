@@ -47,7 +47,7 @@ impl TxSync {
             true => 0,
             false => self.passed(),
         };
-        let first = self.tx.produced().wrapping_sub(self.tx.pending());
+        let first = self.consumed();
         let n = end.wrapping_sub(first);
         if n as i32 <= 0 {
             return;
@@ -75,6 +75,11 @@ impl TxSync {
         });
     }
 
+    /// The position up to which the kernel says that it has taken frames, or passed over them.
+    fn consumed(&self) -> u32 {
+        self.tx.produced().wrapping_sub(self.tx.pending())
+    }
+
     /// How many invalid descriptors the kernel has passed over so far.
     fn passed(&self) -> u64 {
         socket::statistics(&self.fd).map_or(0, |s| s.tx_invalid_descs)
@@ -83,7 +88,7 @@ impl TxSync {
     /// Ends a revocation, if the kernel has passed the frames by now.
     #[cold]
     fn settle(&mut self) {
-        let consumed = self.tx.produced().wrapping_sub(self.tx.pending());
+        let consumed = self.consumed();
         let passed_all = |revoked: &mut Revoked| (consumed.wrapping_sub(revoked.end) as i32) >= 0;
         let Some(mut revoked) = self.revoked.take_if(passed_all) else {
             return;
@@ -104,7 +109,7 @@ impl TxSync {
         let Some(revoked) = &self.revoked else {
             return false;
         };
-        let consumed = self.tx.produced().wrapping_sub(self.tx.pending());
+        let consumed = self.consumed();
         let told = consumed.wrapping_sub(revoked.first);
         let passed = self.passed().saturating_sub(revoked.passed_before);
         u64::from(told) + passed < u64::from(revoked.end.wrapping_sub(revoked.first))
@@ -121,8 +126,7 @@ impl TxSync {
 
     #[cold]
     fn look_after(&mut self) -> bool {
-        let pending = self.tx.pending();
-        let consumed = self.tx.produced().wrapping_sub(pending);
+        let consumed = self.consumed();
         while let Some(&(end, _)) = self.waiting.front()
             && (consumed.wrapping_sub(end) as i32) >= 0
         {
