@@ -31,9 +31,11 @@ FIRST = ("nice", "-n", "-20")
 
 
 def cores():
-    """The cores that this may use; the last one is the PMD thread's, the first one all other work's."""
+    """Two of the cores that this may use: the first one for all other work, and that of the PMD threads,
+    which is the last one or BENCH_CORE."""
     available = sorted(os.sched_getaffinity(0))
-    return available[0], int(os.environ.get("BENCH_CORE") or available[-1])
+    pmd = int(os.environ.get("BENCH_CORE") or available[-1])
+    return next((core for core in available if core != pmd), pmd), pmd
 
 
 def mask(*cpus):
