@@ -31,8 +31,8 @@ FIRST = ("nice", "-n", "-20")
 
 
 def cores():
-    """Two of the cores that this may use: the first one for all other work, and that of the PMD threads,
-    which is the last one or BENCH_CORE."""
+    """Two of the cores that this may use: one for all other work, and that of the PMD threads, which is
+    the last one or BENCH_CORE."""
     available = sorted(os.sched_getaffinity(0))
     pmd = int(os.environ.get("BENCH_CORE") or available[-1])
     return next((core for core in available if core != pmd), pmd), pmd
