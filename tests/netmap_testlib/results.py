@@ -83,8 +83,9 @@ def line_of(name, outcome, notes):
 
 
 def pytest_report_teststatus(report):
-    """No dots: each test has its line."""
-    return report.outcome, "", ""
+    """No dots, as each test has its line; and it counts once, not once a phase."""
+    counts = report.when == "call" or not report.passed
+    return report.outcome if counts else "", "", ""
 
 
 @pytest.fixture

@@ -293,11 +293,11 @@ impl TxSync {
             // position, and the flag is read next. Store before load on both sides is what lets one of
             // them notice the other, and only a full fence orders that.
             fence(Ordering::SeqCst);
-            // Some drivers complete frames only when they are woken, too.
+            // Some drivers complete frames only when they are woken, too. In kernels before 6.0, 5.15.72
+            // and 5.10.148 only the first socket of a UMEM has its flag cleared, and all others call.
             self.tx.needs_wakeup() && (pending > 0 || self.with_kernel() > 0)
         } else {
-            // Frames go out in this call and no other. Not every kernel says so by the flag: those
-            // before 6.0, 5.15.72 and 5.10.148 have it in the first socket of a UMEM only.
+            // Frames go out in this call and no other, whatever the flag says.
             pending > 0
         };
         if !asked {
