@@ -9,6 +9,7 @@ import pytest
 from rig import same
 
 from netmap_testlib import Failure, run, wait_until
+from netmap_testlib.cards import driver_of
 from netmap_testlib.rig import await_same
 from netmap_testlib.stream import Sender, send
 
@@ -37,6 +38,8 @@ def stopped(wire):
     """The driver does next to nothing: its NAPI contexts are threads, which have 0.1 ms of a processor
     in four seconds."""
     threaded = Path(f"/sys/class/net/{wire}/threaded")
+    if not threaded.exists():
+        pytest.skip("NAPI threads: Linux 5.12 or newer")
     threaded.write_text("1")
     try:
         names = {path: path.read_text() for path in Path("/proc").glob("[0-9]*/comm")}
@@ -70,7 +73,7 @@ def receive_interrupts(wire):
     [("igb1", "virtio0"), ("virtio0", "igb1"), ("e1000", "virtio0")],
     ids=["igb1", "virtio0", "e1000"],
 )
-def test_completions_stop(rig, note, wire, other):
+def test_completions_stop(rig, note, kernel_log, wire, other):
     """The driver of one port does nothing for a while: it completes no frame, and with zero copy takes
     none either.  What it has no room for is dropped and counted, other ports go on, and afterwards so
     does this one."""
@@ -84,16 +87,10 @@ def test_completions_stop(rig, note, wire, other):
     rig.flow("priority=9,in_port=1,actions=output:2")
     rig.flow("in_port=2,actions=output:1")
     rig.exchange("igb0", wire, flows=2, count=100)
+    # Without zero copy this driver completes frames as it sends the next ones.
+    stands = driver_of(wire) != "virtio_net" or rig.way(wire)[1] == "yes"
     receiver, beside = rig.receiver(wire), rig.receiver(other)
     dropped = rig.counter(wire, "tx", "drop")
-    with stopped(wire):
-        sender = Sender(rig.hosts["igb0"], [OTHER_FLOW], 200, 200)
-        send(rig.hosts["igb0"], [STOPPED_FLOW], count)
-        sender.join()
-        beside.wait(200, 2)
-        beside.check([OTHER_FLOW], 200)
-        rig.switch.show()
-        came = receiver.count
     nudges = 0
 
     def goes_on():
@@ -103,7 +100,19 @@ def test_completions_stop(rig, note, wire, other):
         nudges += 1
         return wait_until(lambda: receiver.came[NEXT_FLOW + nudges - 1], 0.5)
 
-    wait_until(goes_on, 20, "the port to go on")
+    # A driver may say so of its card when it runs again.
+    with kernel_log.excusing("Tx Unit Hang"):
+        with stopped(wire):
+            sender = Sender(rig.hosts["igb0"], [OTHER_FLOW], 200, 200)
+            send(rig.hosts["igb0"], [STOPPED_FLOW], count)
+            sender.join()
+            beside.wait(200, 2)
+            beside.check([OTHER_FLOW], 200)
+            rig.switch.show()
+            if not stands:
+                receiver.wait(count)
+            came = receiver.count
+        wait_until(goes_on, 20, "the port to go on")
 
     def accounted():
         return receiver.count + rig.counter(wire, "tx", "drop") - dropped
@@ -114,7 +123,7 @@ def test_completions_stop(rig, note, wire, other):
     note(
         f"{came} of {count} came while it stood, {drops} were dropped, {nudges} more until it went on"
     )
-    if not drops:
+    if stands and not drops:
         raise Failure("no frame was dropped: the driver did not stop")
     rig.exchange("igb0", wire, flows=2, count=100)
 
