@@ -112,7 +112,7 @@ def test_completions_stop(rig, note, kernel_log, wire, other):
             beside.check([OTHER_FLOW], 200)
             rig.switch.show()
             if not stands:
-                receiver.wait(count)
+                wait_until(lambda: receiver.count == count, 20, "all frames to come")
             came = receiver.count
         wait_until(goes_on, 20, "the port to go on")
 
